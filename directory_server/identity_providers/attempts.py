@@ -16,7 +16,7 @@ from directory_server.identity_providers import exchanges
 from directory_server.identity_providers.exchanges import DeviceCode, NotYet, Tokens
 from directory_server.identity_providers.known_provider import KnownProvider, ProviderClock
 from directory_server.identity_providers.outgoing import ProviderFailed
-from directory_server.identity_providers.provider import Claims
+from directory_server.identity_providers.provider import Claims, only_used
 from lockstep_store.runtime.bounded import ExpiringMap
 from lockstep_store.runtime.tracing import log
 from lockstep_store.wire.errors import LockstepError, NotLoggedIn
@@ -202,7 +202,7 @@ class Attempts:
     def _verify(self, attempt: Attempt, found: Tokens, nonce: str = "") -> None:
         known = attempt.known
         claims = known.verify_patiently(found.id_token, (known.settings.client_id,), nonce)
-        attempt.claims = exchanges.with_userinfo(known, claims, found.access_token)
+        attempt.claims = only_used(known.settings, exchanges.with_userinfo(known, claims, found.access_token))
 
     def _shown(self, attempt: Attempt) -> SignOn:
         device, now = attempt.device, self._clock.now()

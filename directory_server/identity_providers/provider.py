@@ -126,6 +126,13 @@ def _any(rules: Iterable[str], claims: Claims) -> bool:
     return any(value in values_of(claims, claim) for claim, _, value in pairs)
 
 
+def only_used(provider: Provider, claims: Claims) -> Claims:
+    """Return the claims that decide about a log-in. The others may be as long as a provider's reply."""
+    names = {"sub", "email_verified", *claims_used(provider)}
+    names |= {name.partition(".")[0] for name in names}
+    return {name: claims[name] for name in names & claims.keys()}
+
+
 def claims_used(provider: Provider) -> set[str]:
     """Return the names of the claims that decide about a log-in."""
     rules = (*provider.require, *provider.administrators, *provider.read_only)

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 
+from directory_server.identity_providers.attempts import Attempts
 from lockstep_store.wire.errors import Forbidden, NotLoggedIn
 from lockstep_store.wire.messages import single_sign_on as sm
 from lockstep_store.wire.messages import users as um
 from lockstep_store.wire.messages.base import CredentialRequest
 from lockstep_store.wire.messages.people import LOGIN, WHO_AM_I, PasswordRequest
-from tests.fakes.sign_on import SignOnRig
+from tests.fakes.sign_on import CALLBACK, SignOnRig, asked_of
 from tests.fakes.whole_cluster import WholeCluster
 
 
@@ -99,3 +101,16 @@ def test_a_log_in_shows_its_secrets_in_no_log(rig: SignOnRig) -> None:
     for shown in (repr(browser), repr(device), repr(sm.ContinueSignOnRequest(browser.id, "code=c"))):
         for secret in (browser.id, device.id, "code_challenge", "ABCD-EFGH", "code=c"):
             assert secret not in shown
+
+
+def test_a_log_in_keeps_only_the_claims_that_decide(rig: SignOnRig) -> None:
+    """Thousands of log-ins may wait to be asked for, and a provider's people decide how long their profiles are."""
+    rig.put(require=["realm.roles=staff"], username_claim="email")
+    known, attempts = rig.providers.named("lab"), Attempts(rig.cluster.directory.clock)
+    started = attempts.start(known, "browser", CALLBACK, "test")
+    asked, attempt = asked_of(started), attempts.find(started.id)
+    used = {"sub": "subject-1", "email": "ann@lab.test", "email_verified": True, "realm": {"roles": ["staff"]}}
+    token = rig.provider.token(rig.wall, nonce=asked["nonce"], picture="x" * 9000, **used)
+    rig.provider.token_replies.append((200, {"id_token": token}))
+    attempts.go_on(attempt, urlencode({"code": "c", "state": asked["state"]}))
+    assert attempt.claims == used
