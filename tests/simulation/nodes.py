@@ -13,6 +13,7 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from random import Random
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 from client_proxy.core.blob_reader import BlobReader
@@ -34,6 +35,7 @@ from file_server.settings import Settings as FileServerSettings
 from lockstep_store.runtime.clock import SystemClock
 from lockstep_store.runtime.jobs import BackgroundJob
 from lockstep_store.runtime.storage.sealing import KeyRing, Sealer
+from lockstep_store.runtime.tls.authority_keys import AuthorityKeys
 from lockstep_store.runtime.tls.certificate_authority import PeerIdentity
 from lockstep_store.runtime.tls.program_registry import Program
 from lockstep_store.runtime.tls.revocation import RevocationList
@@ -64,6 +66,10 @@ class Authority:
     """Trusts the name that a program gives; the real check is TLS's."""
 
     ca_pem = ""
+    keys = AuthorityKeys(())
+
+    def issuer_for(self, role: str) -> SimpleNamespace:
+        return SimpleNamespace(id="")
 
     @property
     def programs(self) -> Authority:
