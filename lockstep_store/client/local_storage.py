@@ -13,7 +13,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from lockstep_store.wire.errors import LockstepError
+from lockstep_store.wire.errors import BadRequest, LockstepError
 
 DEFAULT_FOLDER = "local_storage"
 FOLDER_VARIABLE = "LOCKSTEP_LOCAL_STORAGE"
@@ -51,6 +51,16 @@ def local_problem(doing: str, path: Path | str, error: OSError) -> LocalFileErro
         errno.EROFS: "that disk is read-only",
     }.get(error.errno or 0, "look at that disk")
     return LocalFileError(f"cannot {doing} {path} ({error.strerror or error}): {advice}")
+
+
+def read_text(path: Path) -> str:
+    """Return the content of a file that a person named. LocalFileError, or BadRequest if it is not UTF-8."""
+    try:
+        return path.read_text("utf-8")
+    except OSError as error:
+        raise local_problem("read", path, error) from error
+    except UnicodeDecodeError as error:
+        raise BadRequest(f"{path} is not text") from error
 
 
 class LocalStorage:

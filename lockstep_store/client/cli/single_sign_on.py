@@ -7,9 +7,8 @@ from pathlib import Path
 import click
 
 from lockstep_store.client.cli.command import App, Group, pass_app
-from lockstep_store.client.local_storage import local_problem
+from lockstep_store.client.local_storage import read_text
 from lockstep_store.client.text import formatting
-from lockstep_store.wire.errors import BadRequest
 from lockstep_store.wire.messages.single_sign_on import ProviderInfo, ProviderSettings
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
@@ -77,8 +76,8 @@ def set_provider(
         list(administrator),
         list(read_only),
     )
-    secret = _read(client_secret_file).strip() if client_secret_file is not None else ""
-    ca_pem = _read(ca_file) if ca_file is not None else ""
+    secret = read_text(client_secret_file).strip() if client_secret_file is not None else ""
+    ca_pem = read_text(ca_file) if ca_file is not None else ""
     made = app.api().put_sso_provider(name, settings, client_secret=secret, ca_pem=ca_pem)
     text = f"identity provider {made.name} is {formatting.safe(made.issuer)}, for {_purpose(made)}"
     app.show(f"{text}\n`lockstep sso list` shows whether it can be reached", made)
@@ -139,12 +138,3 @@ def _state(provider: ProviderInfo) -> str:
     if provider.problem:
         return provider.problem
     return formatting.counted(provider.keys, "key") if provider.keys else "not asked yet"
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text("utf-8")
-    except OSError as error:
-        raise local_problem("read", path, error) from error
-    except UnicodeDecodeError as error:
-        raise BadRequest(f"{path} is not text") from error

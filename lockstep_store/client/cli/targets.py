@@ -7,9 +7,8 @@ from pathlib import Path
 import click
 
 from lockstep_store.client.cli.command import App, Group, pass_app
-from lockstep_store.client.local_storage import local_problem
+from lockstep_store.client.local_storage import read_text
 from lockstep_store.client.text import cluster, formatting
-from lockstep_store.wire.errors import BadRequest
 
 
 @click.group(cls=Group)
@@ -44,7 +43,7 @@ def add(app: App, name: str, target_url: str, secret: str, token: str, ca_file: 
     AMQP 0-9-1 broker. http and amqp work too, unencrypted. @FILE reads the URL, secret or token from a file, so that
     it does not appear in the list of processes.
     """
-    ca_pem = "" if ca_file is None else _read(ca_file)
+    ca_pem = "" if ca_file is None else read_text(ca_file)
     made = app.api().add_target(name, _given(target_url), secret=_given(secret), token=_given(token), ca_pem=ca_pem)
     if made.url.startswith(("http:", "amqp:")):
         app.note("note: the connection is not encrypted: others can read file names and passwords in transit")
@@ -72,13 +71,4 @@ def test(app: App, name: str) -> None:
 
 
 def _given(text: str) -> str:
-    return _read(Path(text[1:])).strip() if text.startswith("@") else text
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text("utf-8")
-    except OSError as error:
-        raise local_problem("read", path, error) from error
-    except UnicodeDecodeError as error:
-        raise BadRequest(f"{path} is not text") from error
+    return read_text(Path(text[1:])).strip() if text.startswith("@") else text

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from lockstep_store.client.local_storage import LocalStorage, NameRefused, walk_files
+from lockstep_store.client.local_storage import LocalFileError, LocalStorage, NameRefused, read_text, walk_files
+from lockstep_store.wire.errors import BadRequest
 
 
 @pytest.mark.parametrize(
@@ -111,3 +112,15 @@ def test_copies_get_names_that_are_free(tmp_path: Path) -> None:
     first = storage.keep_copy_name("n.txt", "unsaved-1")
     (tmp_path / first).write_text("kept")
     assert storage.keep_copy_name("n.txt", "unsaved-1") not in (first, "n.txt")
+
+
+def test_a_text_file_is_read_or_named_with_what_is_wrong(tmp_path: Path) -> None:
+    """A missing file and one that is not text are refused by name."""
+    file = tmp_path / "secret.txt"
+    with pytest.raises(LocalFileError, match=r"secret\.txt .*check the name"):
+        read_text(file)
+    file.write_bytes(b"caf\xe9")
+    with pytest.raises(BadRequest, match=r"secret\.txt is not text"):
+        read_text(file)
+    file.write_text("café\n", "utf-8")
+    assert read_text(file) == "café\n"
