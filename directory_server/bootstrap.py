@@ -221,17 +221,15 @@ class DirectoryServer:
         self.lifecycle = Lifecycle(store, self.clock, self.uploads, hooks, settings.lifecycle_day_seconds)
 
     def _components(self) -> Components:
-        store, settings, hooks = self.store, self._settings, self._hooks
+        store, settings, hooks, factors = self.store, self._settings, self._hooks, self.second_factors
         return Components(
             store=store,
             clock=self.clock,
             accounts=self.accounts,
             log_ins=self.log_ins,
-            second_factor=OwnSecondFactor(self.log_ins, self.second_factors, self.accounts),
+            second_factor=OwnSecondFactor(self.log_ins, factors, self.accounts),
             identity_providers=self.identity_providers,
-            sign_on=SingleSignOn(
-                store, self.clock, self.identity_providers, self.log_ins, self.accounts, self.second_factors
-            ),
+            sign_on=SingleSignOn(store, self.clock, self.identity_providers, self.log_ins, self.accounts, factors),
             audit=self.audit,
             users=self.users,
             quotas=self.quotas,
