@@ -112,7 +112,7 @@ def test_a_target_that_is_down_gets_everything_when_it_is_back(
         lagging = wait_until(lambda: (found := state(cluster, target))["problem"] and found, SECONDS, "a problem")
         assert (lagging["waiting"], lagging["dropped"]) == (5, 0)
         shown = lockstep(cluster, "status").stdout
-        assert f"notification target {target}: 5 messages waiting" in shown
+        assert f"notification target {target} has 5 messages waiting" in shown, shown
         assert lockstep(cluster, "targets", "test", target).returncode == 7
         receiver.stalls = 6.0  # longer than other calls between programs may take
         receiver.start()
