@@ -65,7 +65,7 @@ class ForgetfulFaults(FaultMaker):
         older, newest, seconds = self._place(), self._place(), self._seconds(long=True)
 
         def end() -> None:
-            self._cut_people_off()
+            self._cut_people_off(after=older)
             self._lose_metadata(newest)
             shutil.copytree(older, self._metadata)
             self._see_it_refused()
@@ -94,7 +94,7 @@ class ForgetfulFaults(FaultMaker):
         older, newest, seconds = self._place(), self._place(), self._seconds(long=True)
 
         def end() -> None:
-            self._cut_people_off()
+            self._cut_people_off(after=older)
             wait_until(self._records_are_kept, what="a file server with every record")
             lost_at = time.monotonic()
             self._lose_metadata(newest)
@@ -125,8 +125,10 @@ class ForgetfulFaults(FaultMaker):
         shutil.copytree(self._metadata, older)
         self.cluster.start("directory_server", wait=False)
 
-    def _cut_people_off(self) -> None:
-        """Let nobody ask the directory, and file servers learn of all that was done."""
+    def _cut_people_off(self, after: Path) -> None:
+        """Let nobody ask the directory, once it has done more than the snapshot `after`; file servers learn of all."""
+        seen = _newest_cursor(after)
+        wait_until(lambda: _newest_cursor(self._metadata) > seen, what="a change that the snapshot lacks")
         for number in range(1, len(self.cluster.proxy_urls) + 1):
             self.cluster.place.cut(f"client_proxy-{number}", "directory_server-1", refuse=True)
         time.sleep(UNDER_WAY_SECONDS)
@@ -163,3 +165,8 @@ class ForgetfulFaults(FaultMaker):
                 if max([last.place.sequence, *(batch.through.sequence for batch in last.batches())]) == newest:
                     return True
         return False
+
+
+def _newest_cursor(metadata: Path) -> int:
+    with closing(sqlite3.connect(f"file:{metadata / 'metadata.db'}?mode=ro", uri=True)) as db:
+        return db.execute("SELECT coalesce(max(cursor), 0) FROM journal").fetchone()[0]
