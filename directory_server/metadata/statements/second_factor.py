@@ -63,6 +63,7 @@ _END_SESSIONS_WITHOUT = Statement(
                     bindparam("of_everyone", type_=Boolean),
                 ),
                 account.c.name.not_in(_ENABLED),
+                account.c.password_hash != b"",  # without a password, all log-ins are by single sign-on
             )
         )
     )
