@@ -21,16 +21,24 @@ from lockstep_store.wire.messages.authorities import (
     RetireAuthorityRequest,
     TrustNews,
 )
-from lockstep_store.wire.messages.base import CredentialRequest
+from lockstep_store.wire.messages.base import CredentialRequest, Text
+from lockstep_store.wire.messages.programs import RevocableRole
 
 _operation = partial(Operation, tag="Cluster", refusals=(errors.Forbidden, errors.Conflict))
 _authorities = Content(AuthoritiesReply)
 
 
+class ProgramLeftBehind(JsonBody):
+    """A program that is left behind."""
+
+    role: RevocableRole
+    id: Text
+
+
 class AuthorityRetirement(JsonBody):
     """Which programs are left behind, although they need the old authority: they are revoked."""
 
-    without: list[ProgramName] = []
+    without: list[ProgramLeftBehind] = []
 
 
 class AuthorityRoutes:
@@ -100,5 +108,5 @@ class AuthorityRoutes:
 
     def retire(self, request: RestRequest) -> RawReply:
         credential, id = request.credential(), request.segment("id")
-        without = request.message(AuthorityRetirement).without
+        without = [ProgramName(one.role, one.id) for one in request.message(AuthorityRetirement).without]
         return json_reply(self._directory.call(RETIRE_AUTHORITY, RetireAuthorityRequest(credential, id, without)))
