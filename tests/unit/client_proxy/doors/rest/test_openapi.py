@@ -71,7 +71,12 @@ def test_every_described_operation_is_answered(door: Door, document: dict[str, A
     door.directory.answers[SSO_OFFERS.path] = SignOnOffersReply([])
     door.directory.answers[START_SIGN_ON.path] = Unavailable("no keys yet")
     for method, path in _documented(document):
-        target = path.replace("{bucket}", "some-bucket").replace("{path}", "a/b").replace("{id}", "x1")
+        target = (
+            path.replace("{bucket}", "some-bucket")
+            .replace("{path}", "a/b")
+            .replace("{id}", "x1")
+            .replace("{provider}", "x1")
+        )
         target = target.replace("{file}", "page.css")
         answer = ask(door.app, method, target, b"{}" if method in ("POST", "PATCH", "PUT") else b"")
         assert answer.status not in (404, 405, 500), (method, path)
@@ -99,7 +104,12 @@ def test_every_operation_is_described(document: dict[str, Any]) -> None:
 def test_answers_without_a_log_in_are_the_documented_ones(door: Door, document: dict[str, Any]) -> None:
     """What the document says is open is open, and everything else is 401 without a credential."""
     for method, path in _documented(document):
-        target = path.replace("{bucket}", "some-bucket").replace("{path}", "a/b").replace("{id}", "x1")
+        target = (
+            path.replace("{bucket}", "some-bucket")
+            .replace("{path}", "a/b")
+            .replace("{id}", "x1")
+            .replace("{provider}", "x1")
+        )
         target = target.replace("{file}", "page.css")
         open_to_all = document["paths"][path][method.lower()].get("security") == []
         body = b"{}" if method in ("POST", "PATCH", "PUT") else b""

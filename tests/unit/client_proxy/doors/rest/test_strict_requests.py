@@ -14,7 +14,7 @@ from tests.unit.rest_door import Door, make_door
 
 FILE = "/api/v1/files/files/a"
 JSON = {"Content-Type": "application/json"}
-VALUES = {"{bucket}": "some-bucket", "{path}": "a/b", "{id}": "x1", "{file}": "page.css"}
+VALUES = {"{bucket}": "some-bucket", "{path}": "a/b", "{id}": "x1", "{provider}": "x1", "{file}": "page.css"}
 
 
 OPERATIONS: list[Operation] = make_door().app.extensions["lockstep"].operations
