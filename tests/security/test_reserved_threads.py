@@ -213,7 +213,7 @@ def test_no_flood_keeps_a_file_server_from_its_work(tmp_path: Path) -> None:
     settings = FileServerSettings(id="1", port=port, data=tmp_path / "data", certs=tmp_path / "certs", threads=THREADS)
     sealer = Sealer(KeyRing.load(own.storage_keys_file))
     nobody = SimpleNamespace(close=lambda: None)
-    membership = KeptMembership(settings.certs, settings.url)
+    membership = KeptMembership(settings.certs, settings.url, own.cert_file)
     server = FileServer(settings, sealer, nobody, SystemClock(), membership)  # type: ignore[arg-type]
     server.wsgi.serve(s.SMALL_WRITES, stall.handler, CALLERS)
     server.wsgi.serve_raw("POST", s.READ_CHUNKS_PATH, stall.raw, roles=CALLERS)
