@@ -7,12 +7,14 @@ form.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis import HealthCheck, Phase, assume, given, seed, settings
 from hypothesis.errors import Flaky
 from hypothesis.stateful import run_state_machine_as_test
 
@@ -66,6 +68,10 @@ REACHED = {
 """What the walks must have met: operations that succeed only on what exists."""
 
 
+PROXY = "1"
+ENDING = frozenset({"remove_proxy", "revoke_program", "retire_authority"})
+
+
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WholeCluster]:
     folder = tmp_path_factory.mktemp("openapi")
@@ -73,7 +79,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WholeCluster]:
     (folder / "cluster").mkdir()
     with WholeCluster(folder / "cluster", folder / "certs") as made:
         # Long polls end at once, as they do for lack of a change: nobody else is there who could make one.
-        made.proxies["1"].app.extensions["lockstep"].on_stopping()
+        made.proxies[PROXY].app.extensions["lockstep"].on_stopping()
         yield made
 
 
@@ -81,7 +87,7 @@ def _schema(cluster: WholeCluster) -> Any:
     """The served document, whose requests are an administrator's."""
     import schemathesis
 
-    schema = schemathesis.openapi.from_wsgi("/api/v1/openapi.json", cluster.proxies["1"].app)
+    schema = schemathesis.openapi.from_wsgi("/api/v1/openapi.json", cluster.proxies[PROXY].app)
 
     @schema.auth()
     class Administrator:
@@ -114,10 +120,19 @@ def _run(cluster: WholeCluster, examples: int) -> None:
         _ask(operation, chosen, [positive_data_acceptance] if is_beyond else [])
 
 
+def _ends_the_proxy(case: Any) -> bool:
+    """Whether the request removes the proxy that it goes through, which is then refused whatever it asks for."""
+    if case.operation.definition.raw["operationId"] not in ENDING:
+        return False
+    named = [unquote(str(value)) for value in (case.path_parameters or {}).values()]
+    return PROXY in named or f'"{PROXY}"' in json.dumps(case.body, default=str)
+
+
 def _ask(operation: Any, chosen: settings, excluded: list[Any]) -> None:
     @chosen
     @given(case=operation.as_strategy())
     def ask(case: Any) -> None:
+        assume(not _ends_the_proxy(case))
         case.call_and_validate(excluded_checks=excluded)
 
     ask()
