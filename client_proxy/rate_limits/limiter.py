@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 from client_proxy.metrics import RATE_LIMITED
-from client_proxy.rate_limits.client_address import counted_as
 from client_proxy.rate_limits.rules import By, RateClass, RateRule
+from lockstep_store.runtime.addresses import counted_as
 from lockstep_store.wire.errors import RateLimited
 
 Take = Callable[[RateRule, str], tuple[bool, int, int]]

@@ -2,10 +2,10 @@
 
 Wrong passwords count for the pair of name and address: after five, each further try waits twice as long. A second
 bound for the name alone is wider and refills slowly. It stops guessing from many addresses. A stranger who exhausts
-it stops only strangers: addresses from which the right password came are exempt.
+it stops only strangers: addresses from which the right password came are exempt. IPv6 addresses count by their /64.
 
 Codes of a second factor have a narrower bound for each account, from which no address is exempt: there are only a
-million codes. Only who knows the password can exhaust it, and recovery codes, which nobody guesses, do not count.
+million codes. Only somebody who knows the password can exhaust it. Recovery codes cannot be guessed and do not count.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from lockstep_store.runtime.addresses import counted_as
 from lockstep_store.runtime.backoff import pause_after
 from lockstep_store.runtime.bounded import BoundedMap
 from lockstep_store.wire.errors import TooManyRequests
@@ -59,11 +60,12 @@ class GuessingBounds:
 
     def check(self, name: str, address: str) -> None:
         """Raise TooManyRequests while that address has to wait for that name."""
+        whose = _pair(name, address)
         with self._guard:
             now = self._now()
-            pair = self._pairs.get((name, address))
+            pair = self._pairs.get(whose)
             left = pair.until - now if pair is not None else 0.0
-            if left <= 0 and not self._good.get((name, address)):
+            if left <= 0 and not self._good.get(whose):
                 of_name = self._names.get(name)
                 excess = of_name.now(now) - NAME_FAILURES if of_name is not None else -1.0
                 left = max(left, (excess + 1) * NAME_REFILL_SECONDS if excess > -1 else 0.0)
@@ -76,21 +78,28 @@ class GuessingBounds:
 
     def failed(self, name: str, address: str) -> None:
         """Count a wrong password."""
+        whose = _pair(name, address)
         with self._guard:
             now = self._now()
-            pair = self._pairs.get((name, address)) or _PairFailures()
+            pair = self._pairs.get(whose) or _PairFailures()
             pair.count += 1
             if pair.count >= FREE_FAILURES:
                 pair.until = now + pause_after(pair.count - FREE_FAILURES + 1, 1.0, MAX_PAUSE_SECONDS)
-            self._pairs[name, address] = pair
+            self._pairs[whose] = pair
             of_name = self._names.get(name) or _NameFailures()
             self._names[name] = _NameFailures(of_name.now(now) + 1, now)
 
     def succeeded(self, name: str, address: str) -> None:
         """Forget the pair's failures, and remember that the owner is at that address."""
+        whose = _pair(name, address)
         with self._guard:
-            self._pairs.forget((name, address))
-            self._good[name, address] = True
+            self._pairs.forget(whose)
+            self._good[whose] = True
+
+
+def _pair(name: str, address: str) -> tuple[str, str]:
+    """Return what failures count for: a name, and the client at an address."""
+    return name, counted_as(address)
 
 
 class CodeGuesses:

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from lockstep_store.runtime.addresses import counted_as
 from lockstep_store.wire.errors import Overloaded
 
 SCRYPT_LOG_N, SCRYPT_P = 15, 3
@@ -82,20 +83,21 @@ class HashingSlots:
     def one(self, address: str = "") -> Iterator[None]:
         """Hold a slot. Overloaded at once when too many wait already: each would keep a thread of the directory.
 
-        Half of the places are out of reach for each single `address`. Empty: nobody knows it.
+        One client gets at most half of the places. Without an `address` only the total counts.
         """
-        self._enter(address)
+        client = counted_as(address)
+        self._enter(client)
         try:
             with self._slots:
                 yield
         finally:
             with self._guard:
-                self._taken[address] -= 1
-                if not self._taken[address]:
-                    del self._taken[address]
+                self._taken[client] -= 1
+                if not self._taken[client]:
+                    del self._taken[client]
 
-    def _enter(self, address: str) -> None:
+    def _enter(self, client: str) -> None:
         with self._guard:
-            if self._taken.total() >= _PLACES or (address and self._taken[address] >= _PLACES // 2):
+            if self._taken.total() >= _PLACES or (client and self._taken[client] >= _PLACES // 2):
                 raise Overloaded("too many people are logging in, so nothing was done; try again in a moment")
-            self._taken[address] += 1
+            self._taken[client] += 1

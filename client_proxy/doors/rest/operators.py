@@ -6,11 +6,11 @@ for people of the cluster, and for programs on the same machine.
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Callable
 
 from client_proxy.core.directory_calls import Directory
 from client_proxy.doors.rest.request import RestRequest
+from lockstep_store.runtime.addresses import parse_address
 from lockstep_store.runtime.http import operator_views
 from lockstep_store.runtime.http.admission import remote_address
 from lockstep_store.runtime.http.operator_views import OperatorPage
@@ -57,8 +57,5 @@ class Operators:
 def _is_from_here(request: RestRequest) -> bool:
     if any(name in request.environ for name in _FORWARDED):
         return False
-    try:
-        address = ipaddress.ip_address(remote_address(request.environ).strip("[]"))
-    except ValueError:
-        return False
-    return (getattr(address, "ipv4_mapped", None) or address).is_loopback
+    address = parse_address(remote_address(request.environ))
+    return address is not None and address.is_loopback

@@ -6,24 +6,8 @@ from typing import Any
 
 import pytest
 
-from client_proxy.rate_limits.client_address import ForwardedAddress, counted_as
+from client_proxy.rate_limits.client_address import ForwardedAddress
 from lockstep_store.runtime.http.exchange import EXCHANGE
-
-
-@pytest.mark.parametrize(
-    ("address", "expected"),
-    [
-        ("203.0.113.9", "203.0.113.9"),
-        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
-        ("2001:db8:1:2:ffff::1", "2001:db8:1:2::/64"),
-        ("2001:db8:1:3::1", "2001:db8:1:3::/64"),
-        ("::ffff:203.0.113.9", "203.0.113.9"),
-        ("no address", "no address"),
-    ],
-)
-def test_an_ipv6_address_counts_as_its_64_bit_network(address: str, expected: str) -> None:
-    """Whoever has an IPv6 network of 64 bits has one count, and an IPv4 address has one however it is written."""
-    assert counted_as(address) == expected
 
 
 def shown(peer: str, header: str | None, *trusted: str) -> tuple[str, Any]:

@@ -42,6 +42,15 @@ def test_one_address_is_slowed_after_a_few() -> None:
     bounds.check("ann", "cafe")
 
 
+def test_a_client_has_one_count_for_all_its_ipv6_addresses() -> None:
+    """Failures and the right password count for the /64; the next network has a count of its own."""
+    bounds = GuessingBounds(ManualClock().monotonic)
+    assert sum(guess(bounds, f"2001:db8::{number:x}") for number in range(100)) == FREE_FAILURES
+    assert guess(bounds, "2001:db8:0:1::")
+    bounds.succeeded("ann", "2001:db8::ffff")
+    bounds.check("ann", "2001:db8::1")
+
+
 def test_many_addresses_share_a_slow_bound() -> None:
     """Beyond it the name gets about a hundred guesses an hour, from wherever they come."""
     clock = ManualClock()

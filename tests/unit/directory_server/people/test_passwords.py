@@ -39,24 +39,32 @@ def test_of_180_parallel_log_ins_ten_keep_a_thread_and_the_others_are_refused() 
         pass
 
 
-def test_one_address_never_gets_all_places() -> None:
-    """While it has half of them, its next log-in is refused, and that of another address begins."""
+@pytest.mark.parametrize(
+    ("same", "other_address"),
+    [
+        (["203.0.113.9"] * (_PLACES // 2 + 1), "198.51.100.7"),
+        ([f"2001:db8::{number:x}" for number in range(_PLACES // 2 + 1)], "2001:db8:0:1::"),
+    ],
+    ids=["IPv4", "IPv6"],
+)
+def test_one_client_never_gets_all_places(same: list[str], other_address: str) -> None:
+    """While it has half of them, its next log-in is refused, and another client's begins. A /64 is one client."""
     slots = HashingSlots()
     go = threading.Event()
 
     def log_in(address: str) -> None:
         with slots.one(address):
-            go.wait()
+            go.wait(60)
 
-    threads = [threading.Thread(target=log_in, args=("203.0.113.9",)) for _ in range(_PLACES // 2)]
+    threads = [threading.Thread(target=log_in, args=(address,)) for address in same[1:]]
     for thread in threads:
         thread.start()
     wait_until(lambda: slots._taken.total() == _PLACES // 2)
-    with pytest.raises(Overloaded, match="nothing was done"), slots.one("203.0.113.9"):
+    with pytest.raises(Overloaded, match="nothing was done"), slots.one(same[0]):
         pass
-    other = threading.Thread(target=log_in, args=("198.51.100.7",))
+    other = threading.Thread(target=log_in, args=(other_address,))
     other.start()
-    wait_until(lambda: slots._taken["198.51.100.7"] == 1)
+    wait_until(lambda: slots._taken.total() == _PLACES // 2 + 1)
     go.set()
     for thread in (*threads, other):
         thread.join()
