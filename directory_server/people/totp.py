@@ -15,13 +15,13 @@ STEP_SECONDS = 30
 DIGITS = 6
 WINDOW = 1
 """Codes of so many steps before and after the present one are good: clocks differ, and people type slowly."""
-_SECRET_BYTES = 20
+SECRET_BYTES = 20
 _ISSUER = "Lockstep"
 
 
 def new_secret() -> bytes:
     """As long as the hash, as RFC 4226 recommends."""
-    return secrets.token_bytes(_SECRET_BYTES)
+    return secrets.token_bytes(SECRET_BYTES)
 
 
 def step_at(wall: float) -> int:

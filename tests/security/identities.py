@@ -77,6 +77,12 @@ class Identities:
         """An app whose clock is the directory's."""
         return Authenticator(secret, self._rig.cluster.directory.clock.wall)
 
+    def file_server(self) -> str:
+        """The id of a new file server, which holds nothing."""
+        id = str(100 + next(_numbers))
+        self._rig.cluster.start_server(id)
+        return id
+
     def bucket(self, paths: Sequence[str] = ("k",), **more: Any) -> str:
         """A new bucket of the owner's, with these files."""
         name, s3 = f"olgas-{next(_numbers)}", self.all["owner"].s3

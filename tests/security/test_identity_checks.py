@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -26,7 +25,7 @@ from lockstep_store.wire.messages.people import WHO_AM_I
 from tests.fakes.directory_rig import DirectoryRig
 from tests.s3.calls import DENIED, refused
 from tests.s3.people import document, statement
-from tests.s3.query.callers import ALL, Caller, account, allow, new_name, policy, stocked_bucket
+from tests.s3.query.callers import ALL, Caller, account, allow, new_name, passed_on, policy, stocked_bucket
 from tests.s3.rig import ENDPOINT, REGION, S3Rig
 
 WRONG_KEY = (403, "InvalidClientTokenId")
@@ -84,21 +83,6 @@ def new_role(owner: Caller, taker: str) -> tuple[str, str]:
     return name, arn
 
 
-def proofs(caller: Caller, act: Callable[[], object]) -> list[str]:
-    """The credentials that the proxy sends to the directory meanwhile."""
-    seen: list[str] = []
-    directory = caller.rig.directory
-    call = directory.call
-
-    def listen(what: Any, request: Any) -> Any:
-        seen.append(str(getattr(request, "credential", "")))
-        return call(what, request)
-
-    with mock.patch.object(directory, "call", listen):
-        act()
-    return [one for one in seen if one]
-
-
 def test_a_wrong_secret_is_nobody_to_iam(owner: Caller) -> None:
     """Neither for what only owners may do, nor for asking who one is."""
     wrong = Caller(owner.rig, (owner.key[0], "x" * 40), owner.account)
@@ -111,7 +95,7 @@ def test_a_wrong_secret_is_nobody_to_iam(owner: Caller) -> None:
 
 def test_the_proof_of_a_signed_request_is_no_token(owner: Caller, bucket: str) -> None:
     """It is valid for one request only, which the API does not have."""
-    found = proofs(owner, lambda: owner.s3.list_objects_v2(Bucket=bucket))
+    found = passed_on(owner, lambda: owner.s3.list_objects_v2(Bucket=bucket))
     assert found
     for proof in found:
         for header, value in (("Authorization", f"Bearer {proof}"), ("X-Api-Key", proof)):
@@ -277,16 +261,16 @@ def test_a_bucket_is_not_made_with_settings_that_the_key_may_not_give(owner: Cal
 def test_a_key_with_limits_is_no_log_in(owner: Caller, bucket: str) -> None:
     """What asks for a person with all of the account's rights refuses it."""
     _, user = new_user(owner, ALL)
-    credential = proofs(user, lambda: user.s3.list_buckets())[0]
+    credential = passed_on(user, lambda: user.s3.list_buckets())[0]
     with pytest.raises(Forbidden, match="cannot do this"):
         owner.rig.cluster.directory.accounts.authenticate(credential)
-    credential = proofs(owner, lambda: owner.s3.list_buckets())[0]
+    credential = passed_on(owner, lambda: owner.s3.list_buckets())[0]
     assert owner.rig.directory.call(WHO_AM_I, CredentialRequest(credential)).name == owner.account
 
 
 def test_a_proof_for_s3_is_nobody_to_sts(owner: Caller) -> None:
     """At the directory, too: a proxy could pass on any proof that it has seen."""
-    credential = proofs(owner, lambda: owner.s3.list_buckets())[0]
+    credential = passed_on(owner, lambda: owner.s3.list_buckets())[0]
     for proof in (credential, owner.rig.cluster.admin_key):
         with pytest.raises(NotLoggedIn):
             owner.rig.directory.call(CALLER, CredentialRequest(proof))

@@ -17,7 +17,8 @@ from lockstep_store.wire.codec import Call
 from lockstep_store.wire.errors import BadRequest, Forbidden, LockstepError, NotLoggedIn
 from lockstep_store.wire.messages.s3_access import S3Access
 from tests.contract.wire_corpus.examples import minimal
-from tests.s3.query.callers import ALL, Caller, account, policy, stocked_bucket
+from tests.s3.calls import refused
+from tests.s3.query.callers import ALL, Caller, account, passed_on, policy, stocked_bucket
 from tests.s3.rig import S3Rig
 from tests.security.test_limited_keys import user
 from tests.unit.directory_server.api.directory_calls import FROM_PROXIES
@@ -55,21 +56,8 @@ def proofs(owner: Caller, bucket: str) -> dict[str, str]:
 
 
 def _proof(one: Caller) -> str:
-    passed_on: list[str] = []
-    directory = one.rig.directory
-    call = directory.call
-
-    def listen(what: Any, request: Any) -> Any:
-        passed_on.append(getattr(request, "credential", ""))
-        return call(what, request)
-
-    directory.call = listen  # type: ignore[method-assign]
-    try:
-        with pytest.raises(Exception, match=r"AccessDenied|NoSuchBucket"):
-            one.s3.list_objects_v2(Bucket="not-there")
-    finally:
-        directory.call = call  # type: ignore[method-assign]
-    access = next(found for text in passed_on if (found := S3Access.decode(text)) is not None)
+    sent = passed_on(one, lambda: refused(one.s3.list_objects_v2, Bucket="not-there"))
+    access = next(found for text in sent if (found := S3Access.decode(text)) is not None)
     return access.credential
 
 

@@ -148,7 +148,7 @@ ROUTES: dict[str, Route] = {
     ),
     "list_servers": _ACCOUNT,
     "drain_server": _for_administrators(),
-    "remove_server": _for_administrators(409),  # a running one
+    "remove_server": _for_administrators(),
     "balance": _for_administrators(),
     "repair_report": _for_administrators(),
     "list_proxies": _for_administrators(),
@@ -308,7 +308,7 @@ class World:
         assert self._everybody.ask("owner", "PUT", f"/files/{self.bucket}/new", b"content").status == 201
 
     def _server(self) -> None:
-        self._values["id"] = "1"
+        self._values["id"] = self._everybody.file_server()
 
 
 def asked(everybody: Identities, world: World, operation: Operation, route: Route, who: str) -> Answer:

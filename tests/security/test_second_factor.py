@@ -14,7 +14,7 @@ import pytest
 from directory_server.people.guessing import CODE_FAILURES, CODE_REFILL_SECONDS, FREE_FAILURES, MAX_PAUSE_SECONDS
 from directory_server.people.passwords import PasswordHash
 from directory_server.people.totp import STEP_SECONDS
-from tests.authenticator import Authenticator
+from tests.authenticator import Authenticator, make_secrets_known
 from tests.fakes.whole_cluster import WholeCluster
 from tests.fakes.wsgi import Answer
 
@@ -50,6 +50,11 @@ class Attacked:
 
     def status(self, headers: dict[str, str]) -> int:
         return self.cluster.ask_with(headers, "GET", "/auth/me").status
+
+
+@pytest.fixture(autouse=True)
+def known_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    make_secrets_known(monkeypatch)
 
 
 @pytest.fixture

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import itertools
 import json
+from collections.abc import Callable
 from typing import Any
+from unittest import mock
 
 from tests.s3.people import token_of
 from tests.s3.rig import S3Rig
@@ -81,3 +83,18 @@ def stocked_bucket(owner: Caller, prefix: str) -> str:
     for key in ("in/k", "out/k"):
         owner.s3.put_object(Bucket=name, Key=key, Body=b"content")
     return name
+
+
+def passed_on(caller: Caller, act: Callable[[], object]) -> list[str]:
+    """The credentials that the proxy passes on to the directory while `act` runs."""
+    seen: list[str] = []
+    directory = caller.rig.directory
+    call = directory.call
+
+    def noted(what: Any, request: Any) -> Any:
+        seen.append(str(getattr(request, "credential", "")))
+        return call(what, request)
+
+    with mock.patch.object(directory, "call", noted):
+        act()
+    return [one for one in seen if one]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 
 import pytest
@@ -15,9 +14,8 @@ DIGEST = str(chunk_digest(b"content"))
 
 @pytest.fixture
 def program_log() -> Iterator[None]:
-    """The program's own log set-up, for one test."""
+    """Restores the log after a test that sets it up as a program does."""
     before = log.handlers[:], log.level, log.propagate
-    setup_logging("file_server", "1")
     yield
     log.handlers[:], log.level, log.propagate = before
 
@@ -25,9 +23,7 @@ def program_log() -> Iterator[None]:
 @pytest.mark.usefixtures("program_log")
 def test_digests_are_replaced_in_lines_and_tracebacks(capsys: pytest.CaptureFixture[str]) -> None:
     """Wherever a digest comes from: an argument, an error's text, a traceback. Other words stay."""
-    for handler in log.handlers:
-        assert isinstance(handler, logging.StreamHandler)
-    setup_logging("file_server", "1")  # with the captured standard error
+    setup_logging("file_server", "1")
     hide_digests(lambda digest: f"~{digest[::-1][:8]}")
     log.warning("chunk %s is damaged", DIGEST)
     try:

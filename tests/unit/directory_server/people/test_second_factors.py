@@ -26,7 +26,7 @@ from lockstep_store.wire.messages.users import (
     CreateUserRequest,
     DeleteUserRequest,
 )
-from tests.authenticator import Authenticator
+from tests.authenticator import Authenticator, make_secrets_known
 from tests.fakes.clock import ManualClock
 from tests.unit.directory_server.people.test_accounts import Door
 
@@ -67,6 +67,11 @@ class House(Door):
 
     def events(self) -> list[str]:
         return [event.kind for event in self.audit.read(AuditRequest("")).events]
+
+
+@pytest.fixture(autouse=True)
+def known_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    make_secrets_known(monkeypatch)
 
 
 @pytest.fixture
