@@ -1,9 +1,9 @@
-"""Read leases: answers hot look-ups from memory, while the directory promises to tell of a change first.
+"""Read leases: answers hot look-ups from memory. The directory announces each change before it takes effect.
 
-A reply may be used again as long as both hold: the lease on it has not been broken or run out, and the session with the
-directory has not ended. Both are counted from the *sending* of the request, so they end here before they end there, on
-a clock that goes on while the machine sleeps. A break is carried out before it is confirmed, and until then the change
-is not visible to anyone. So a reply was the directory's own at the moment at which it was taken from here.
+A reply may be used again while its lease is neither broken nor run out and the session with the directory lasts. Both
+times count from the *sending* of the request, so they end here before they end there, on a clock that goes on while the
+machine sleeps. A break is carried out before it is confirmed, and until then nobody sees the change. A reply from here
+is therefore the one that the directory would have given at that moment.
 
 A lease covers the identity and the kind of the request, not one request: the doors have checked its signature before.
 """
@@ -42,14 +42,14 @@ POLL_SECONDS = 0.6
 POLL_PATIENCE_SECONDS = 2.0
 RETRY_SECONDS = 0.2
 REFUSED_SECONDS = 60.0
-"""Until an older directory, which knows no leases, is asked again."""
+"""The pause after an older directory has refused: it knows no leases."""
 
 LeaseKey = tuple[str | bool, ...]
 Ask = Callable[[ReadLeasesRequest, float], ReadLeasesReply]
 
 
 class Found(NamedTuple):
-    """A version, and the journal cursor at which the directory found it. `leased`: it was found before this read."""
+    """A version, and the journal cursor at which the directory found it. `leased`: an earlier read found it."""
 
     version: FileVersion
     cursor: int
@@ -58,7 +58,7 @@ class Found(NamedTuple):
 
 @dataclass(eq=False)
 class HeldSession:
-    """One session with the directory. Its leases are valid until `until`, and not after its end in any case."""
+    """One session with the directory. Its leases are valid until `until` at most, on the clock `elapsed`."""
 
     id: str
     until: float
@@ -75,8 +75,7 @@ class _Entry(NamedTuple):
 def lease_key(item: LookupItem) -> LeaseKey | None:
     """Return what all look-ups of one kind by one identity share; None for those that are never leased.
 
-    What only a policy's condition asks for (address, agent, time) is not in it: the directory grants no lease where a
-    condition was asked.
+    Address, agent and time are not in it: the directory grants no lease where a policy's condition asks for them.
     """
     if item.version is not None:
         return None
@@ -124,11 +123,11 @@ class ReadLeases:
     # ------------------------------------------------------------ look-ups
 
     def find(self, key: LeaseKey) -> Found | None:
-        """The reply that is leased for look-ups like this one; None when the directory must be asked."""
+        """Return the leased reply to look-ups like this one; None when the directory must be asked."""
         entry = self._entries.get(key)
         if entry is None:
             return None
-        # The clock is read last. Whoever is held up between the two lines finds that the lease has ended.
+        # The clock is read last, so that a thread held up between the two lines finds the lease ended.
         now = self.elapsed()
         if now >= entry.until or now >= entry.session.until:
             return None
@@ -136,7 +135,7 @@ class ReadLeases:
         return entry.found
 
     def is_wanted(self, key: LeaseKey) -> bool:
-        """Whether to ask for a lease: the same was looked up a moment ago, and there is a session."""
+        """Whether to ask for a lease: an equal look-up was made a moment ago, and there is a session."""
         now = self.elapsed()
         last = self._seen.get(key)
         self._seen[key] = now
@@ -158,8 +157,10 @@ class ReadLeases:
         """Use a reply again while its lease lasts. `sent` is when the look-up was sent."""
         entry = _Entry(found._replace(leased=True), sent + SHARE_OF_PROXY * lease.seconds, session, lease.id)
         with self._guard:
-            # Breaks may overtake the reply that grants: one that has been confirmed since may have been about it.
-            if session is not self._session or lease.as_of < session.done:
+            if session is not self._session:
+                return  # not dropped: after a restart of the directory, the new session may have a lease of this id
+            # A break may overtake the reply that grants: one that was confirmed since may be about this lease.
+            if lease.as_of < session.done:
                 self._dropped.append(lease.id)
                 return
             self._remove(key)
@@ -180,7 +181,7 @@ class ReadLeases:
         """Hold the session open, and carry out what it brings. Returns the seconds until the next step."""
         with self._guard:
             self._remove_old()
-            if not self._entries and self.elapsed() - self._wanted_at > IDLE_SECONDS:
+            if not self._entries and not self._dropped and self.elapsed() - self._wanted_at > IDLE_SECONDS:
                 self._forget()
                 return REFUSED_SECONDS
             session, dropped = self._session, self._dropped[:MAX_DROPPED]
@@ -213,7 +214,7 @@ class ReadLeases:
             self._forget()
             return RETRY_SECONDS if session is None else 0.0
         if session is None:
-            # A new object: what was granted in an earlier session ends with that one, however late it is looked at.
+            # A new object, so that an entry of an earlier session ends with it, however late a reader looks.
             self._session = HeldSession(reply.session, until)
             return 0.0
         for id in reply.broken:

@@ -165,6 +165,10 @@ def test_nothing_of_an_earlier_session_is_used(rig: Rig) -> None:
     assert rig.leases.session is not earlier
     rig.leases.keep(earlier, ReadLease(0, 2, 9.0, 5), rig.key, FOUND, rig.clock.monotonic())
     assert rig.leases.find(rig.key) is None
+    # The directory began anew, so its first session has a lease with the same number: that one is still in use.
+    rig.keep(2, "other")
+    rig.leases.step()
+    assert rig.asked[-1].dropped == []
     # Who took the entry before, and goes on now, sees its own session ended.
     rig.clock.advance(SHARE_OF_PROXY * TERM_SECONDS)
     rig.leases.step()
@@ -221,6 +225,16 @@ def test_a_session_ends_when_nothing_is_hot(rig: Rig) -> None:
     assert rig.leases.step() == REFUSED_SECONDS
     assert rig.leases.session is None
     assert len(rig.asked) == asked
+
+
+def test_the_directory_learns_of_the_last_lease_before_the_session_ends(rig: Rig) -> None:
+    """There the lease lasts longer, and a change would wait for a proxy that polls no more."""
+    rig.begin()
+    rig.keep(1)
+    rig.clock.advance(LEASE_SECONDS)
+    assert rig.leases.step() == 0.0
+    assert rig.asked[-1].dropped == [1]
+    assert rig.leases.step() == REFUSED_SECONDS
 
 
 def test_the_number_of_leases_is_bounded(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
