@@ -1,1 +1,1 @@
-"""Read leases: proxies answer hot reads from memory, and hear of every change before it takes effect."""
+"""Read leases: proxies answer hot reads from memory, and learn of every change before it takes effect."""

@@ -1,7 +1,7 @@
 """Keys: what the reply to a look-up depends on, and what a transaction changes, in the same words.
 
-A lease ends when a transaction changes one of its keys. The rows that changed say which: no code that changes something
-can forget to say so, and a table that this module does not know ends every lease.
+A lease ends when a transaction changes one of its keys. These keys follow from the changed rows, so that no code which
+changes something can forget to end leases. A table that this module does not know ends every lease.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ ALL: Keys = frozenset((EVERYTHING,))
 
 
 def path_key(bucket: str, path: str) -> Key:
-    """The current version of a path, and whether it was locked since."""
+    """The current version of a path, and the locks taken on it."""
     return ("path", bucket, path)
 
 
@@ -71,14 +71,14 @@ _OF_ROW: dict[str, Callable[[list[Any]], Key]] = {
     "api_key": lambda row: ("credential", row[2]),
     "s3_key": lambda row: s3_key_key(row[2]),
 }
-"""The key of a changed row, whose values begin at its third element, those of the primary key first."""
+"""The key of a changed row. Its values begin at the third element, with the primary key's."""
 
 NOT_READ = frozenset(
     (
         *("past_bucket", "past_write", "journal", "blob", "dropped", "unnamed", "file_server", "audit", "join_secret"),
         *("counter", "setting", "redo_record", "quota", "usage", "upload", "part", "target", "event"),
         *("second_factor", "recovery_code", "identity_provider", "linked_identity"),  # log-ins ask for them
-        *("lock", "lock_path", "waiter", "waiter_path"),  # a lock's beginning changes `path_fence`, and see `lookups`
+        *("lock", "lock_path", "waiter", "waiter_path"),  # a new lock changes `path_fence`; a lock in a reply: no lease
         *("kms_key", "kms_key_version"),  # a reply with a data key is never leased
     )
 )
@@ -89,11 +89,11 @@ LEASED_ON = frozenset(_OF_ROW)
 
 
 def changed_keys(changes: str) -> Keys:
-    """Return the keys of a transaction's changed rows, in the form of redo records: a JSON array a line."""
+    """Return the keys of a transaction's changed rows, given as in redo records: a JSON array a line."""
     if not changes:
         return NOTHING
     found = set()
-    # A line break in a value is escaped, so that these are the ends of the rows.
+    # JSON escapes a line break in a value, so each one here ends a row.
     for row in msgspec.json.decode(f"[{changes.replace(chr(10), ',')}]"):
         of_row = _OF_ROW.get(row[1])
         if of_row is not None:

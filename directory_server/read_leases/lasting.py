@@ -1,7 +1,7 @@
 """Read leases across starts: after a start, the first change waits until leases of the run before have ended.
 
-A mark in the metadata says whether that run granted any. It is durable before the first one, and goes with a stop that
-leaves none behind. A restore sets it, because the metadata that it puts back may be of before the mark.
+A mark in the metadata shows that there may be such leases. It is durable before the first grant, and a stop removes it
+if no lease outlives the run. A restore sets it, because the metadata that it restores may be older than the mark.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ GRANTED, NONE = "granted", ""
 
 
 def lasting_leases(store: MetadataStore, monotonic: Callable[[], float]) -> LeaseLedger:
-    """The leases of this run of the directory, which guard every commit of `store` from now on."""
+    """Return the leases of this run of the directory, which guard every commit of `store` from now on."""
     with store.read() as reader:
         granted = people.read_setting(reader, MARK)
     held_until = monotonic() + TERM_SECONDS if granted else float("-inf")
@@ -32,6 +32,6 @@ def lasting_leases(store: MetadataStore, monotonic: Callable[[], float]) -> Leas
 
 
 def forget_leases(tx: Tx, leases: LeaseLedger) -> None:
-    """At a stop: remove the mark, if no lease can outlive this run."""
+    """At a stop: remove the mark if no lease outlives this run."""
     if not leases.is_held and people.read_setting(tx, MARK):
         people.write_setting(tx, MARK, NONE)

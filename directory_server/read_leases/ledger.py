@@ -2,13 +2,13 @@
 
 The argument, which docs/consistency.md gives in full:
 
-- A transaction that changes a lease's keys is not committed before the proxy has confirmed that it no longer uses the
-  lease, or before the proxy's session has ended (`commit_guard`). So whoever sees the change, sees it after the last
-  read under the lease.
+- A transaction that changes a lease's keys is committed only when the proxy has confirmed that it no longer uses the
+  lease, or when the proxy's session has ended (`commit_guard`). The change becomes visible after the last read under
+  the lease.
 - A lease is granted only on a snapshot that no such transaction has overtaken (`grant`).
-- A session ends at the proxy before it ends here: there it is counted from the sending of a poll, here from its
-  arrival, and here it is longer. A poll that leaves a break unconfirmed extends nothing.
-- After a restart nothing is known of earlier leases, so the first change waits until they have ended (`held_until`).
+- A session ends at the proxy before it ends here: the proxy counts from the sending of a poll, the ledger from its
+  arrival, and for longer. A poll that leaves a break unconfirmed extends nothing.
+- After a restart earlier leases are unknown, so the first change waits until they have ended (`held_until`).
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from lockstep_store.wire.messages.read_leases import (
 
 MAX_SESSIONS = 1000
 MAX_WAITING = 32
-"""Polls that wait for a break, each on a thread. The proxies of others pause, and confirm breaks that much later."""
+"""Polls that wait for a break, each on a thread. Beyond them proxies pause, and confirm breaks that much later."""
 PAUSE_SECONDS = 0.3
 KEPT_COMMITS = 256
 """Commits whose keys are remembered. A look-up that more of them overtake gets no lease."""
@@ -54,7 +54,7 @@ BREAK_SECONDS = Histogram(
 
 
 class LeaseOffer(NamedTuple):
-    """What a look-up found out about one of its items: the keys of the reply, and how long it stays right."""
+    """A lease that a look-up offers on the reply to one of its items: the reply's keys, and for how long."""
 
     item: int
     keys: Keys
@@ -143,8 +143,8 @@ class LeaseLedger:
                 self._end(session)
                 return ReadLeasesReply()
             self._confirm(session, request)
-            # A proxy that does not get its replies asks again and again. If that extended its session, a change would
-            # wait for it without end.
+            # A proxy that gets no replies polls again and again. If that extended its session, a change would wait for
+            # ever.
             extended, pause = not session.breaks, 0.0
             if extended:
                 session.until = self._monotonic() + TERM_SECONDS
@@ -206,10 +206,10 @@ class LeaseLedger:
     def commit_guard(self, changes: str) -> Iterator[None]:
         """Surround the moment at which a transaction becomes visible. There is one transaction at a time.
 
-        `changes` are its changed rows (see `changed_keys`). Nobody reads under a lease on them when this has begun.
+        `changes` are its changed rows (see `changed_keys`). Within, nobody reads under a lease on them.
         """
         with self._changed:
-            # Without a session there is no lease, and a look-up that names one begins after the session.
+            # Without a session there is no lease. A session that begins now grants none on a snapshot of before: ALL.
             matters = bool(self._sessions) or self._monotonic() < self._held_until
             keys = changed_keys(changes) if matters else ALL
             self._committing = keys
@@ -261,7 +261,9 @@ class LeaseLedger:
             while True:
                 now = self._monotonic()
                 for session in [each for each in awaited if now >= each.until and each.id in self._sessions]:
-                    log.warning("a proxy with read leases is cut off or hangs; a change has waited for its term to end")
+                    log.warning(
+                        "a proxy with read leases hangs or is cut off: a change has waited for its session to end"
+                    )
                     LAPSED.inc()
                     self._end(session)
                 awaited = {
@@ -274,7 +276,7 @@ class LeaseLedger:
                 self._changed.wait(min(session.until for session in awaited) - now)
 
     def _start_break(self, keys: Keys) -> dict[LeaseSession, int]:
-        """Tell every session of its leases on `keys`; return the break that each has to confirm.
+        """Begin to break the leases on `keys`; return the break that each session has to confirm.
 
         A break that another change has begun counts as well: it may not be confirmed yet.
         """
@@ -298,10 +300,8 @@ class LeaseLedger:
         return awaited
 
     def _outlast_earlier_leases(self) -> None:
-        left = self._held_until - self._monotonic()
-        if left > 0:
-            self._changed.wait_for(lambda: self._monotonic() >= self._held_until, left)
-            self._held_until = float("-inf")
+        while (left := self._held_until - self._monotonic()) > 0:
+            self._changed.wait(left)
 
     # ------------------------------------------------------------ the end
 
@@ -313,10 +313,11 @@ class LeaseLedger:
 
     @property
     def is_held(self) -> bool:
-        """Whether a proxy may still read under a lease."""
+        """Whether a proxy may still read under a lease, of this run or of the one before."""
         with self._changed:
             now = self._monotonic()
-            return any(session.leases and session.until > now for session in self._sessions.values())
+            held = any(session.leases and session.until > now for session in self._sessions.values())
+            return held or now < self._held_until
 
     @property
     def count(self) -> int:

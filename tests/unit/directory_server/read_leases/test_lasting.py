@@ -89,6 +89,20 @@ def test_a_stop_leaves_the_mark_where_a_lease_outlives_it(
     assert waits_at_start(file, monkeypatch) == seconds
 
 
+def test_a_short_run_leaves_the_mark_of_the_run_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It stops while a proxy may still read under a lease of the run before, which was killed."""
+    file = tmp_path / "metadata.db"
+    run_with_a_lease(file, stopped=False)
+    clock, store = ManualClock(), SqliteStore(file)
+    try:
+        leases = lasting_leases(store, clock.monotonic)
+        leases.close()
+        store.write(lambda tx: forget_leases(tx, leases))
+    finally:
+        store.close()
+    assert waits_at_start(file, monkeypatch) == TERM_SECONDS
+
+
 def test_older_metadata_that_is_accepted_waits_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It may be of before the mark."""
     file = tmp_path / "metadata.db"
