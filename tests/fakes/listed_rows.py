@@ -1,4 +1,4 @@
-"""The tables that listings read, in a real database in memory that tests fill as they like, and what reading costs."""
+"""The tables that listings read, in a real database in memory that tests fill, and what reading costs."""
 
 from __future__ import annotations
 
@@ -40,6 +40,7 @@ class ListedRows(SqliteReader):
         self._connection = sqlite3.connect(":memory:")
         super().__init__(self._connection.cursor())
         self.statements: list[Statement] = []
+        self.rows_read = 0
         for table, rows in ((current, files), (version, versions)):
             creations: list[ExecutableDDLElement] = [CreateTable(table), *map(CreateIndex, table.indexes)]
             for creation in creations:
@@ -52,12 +53,18 @@ class ListedRows(SqliteReader):
             )
 
     def one(self, statement: Statement, **parameters: Any) -> Row | None:
-        self.statements.append(statement)
-        return super().one(statement, **parameters)
+        row = super().one(statement, **parameters)
+        self._note(statement, 0 if row is None else 1)
+        return row
 
     def all(self, statement: Statement, **parameters: Any) -> list[Row]:
+        rows = super().all(statement, **parameters)
+        self._note(statement, len(rows))
+        return rows
+
+    def _note(self, statement: Statement, rows: int) -> None:
         self.statements.append(statement)
-        return super().all(statement, **parameters)
+        self.rows_read += rows
 
     def steps_of(self, call: Any) -> int:
         """Return how many steps of its virtual machine SQLite takes for a call, in hundreds."""

@@ -134,21 +134,19 @@ FORGET_PAST_WRITES = Statement(
     )
 )
 
-# ---------------------------------------------------------------- listings
+# ---------------------------------------------------------------- pages of versions (of files: see `listings`)
 
 # One lower bound each: with two, an engine seeks to one of them and filters by the other, row by row.
 
 
-def _page(table: Any, columns: list[ColumnElement[Any]], bound: ColumnElement[bool], *order: Any) -> Statement:
-    mine = table.c.bucket == bindparam("bucket")
-    return Statement(select(*columns).where(mine, bound).order_by(*order).limit(bindparam("count")))
+def _versions_page(bound: ColumnElement[bool]) -> Statement:
+    mine = version.c.bucket == bindparam("bucket")
+    newest_first = (version.c.path, version.c.id.desc())
+    return Statement(select(*_VERSION).where(mine, bound).order_by(*newest_first).limit(bindparam("count")))
 
 
-LIST_FROM = _page(current, CURRENT_COLUMNS, current.c.path >= bindparam("path"), current.c.path)
-LIST_AFTER = _page(current, CURRENT_COLUMNS, current.c.path > bindparam("path"), current.c.path)
-_NEWEST_FIRST = (version.c.path, version.c.id.desc())
-VERSIONS_FROM = _page(version, _VERSION, version.c.path >= bindparam("path"), *_NEWEST_FIRST)
-VERSIONS_AFTER = _page(version, _VERSION, version.c.path > bindparam("path"), *_NEWEST_FIRST)
+VERSIONS_FROM = _versions_page(version.c.path >= bindparam("path"))
+VERSIONS_AFTER = _versions_page(version.c.path > bindparam("path"))
 VERSIONS_OF_PATH = Statement(
     select(*_VERSION).where(_at(version)).order_by(version.c.id.desc()).limit(bindparam("count"))
 )

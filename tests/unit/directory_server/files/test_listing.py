@@ -202,13 +202,34 @@ def test_a_page_costs_what_it_shows() -> None:
         assert max(large) <= max(small) + 1
 
 
-def test_files_beside_folders_are_read_at_once() -> None:
-    """Folders and files that alternate take no statement each."""
-    names = [f"{number:04}" + "/x" * (number % 2) for number in range(600)]
+@pytest.mark.parametrize("read", [listing.list_files, listing.list_columns])
+@pytest.mark.parametrize(
+    ("names", "folders"),
+    [
+        ([f"{number:04}" + "/x" * (number % 2) for number in range(3000)], 500),
+        (["a/1", "a/2", *(f"b{number:04}" for number in range(3000)), "c/1"], 1),
+    ],
+    ids=["in turns", "a folder in front"],
+)
+def test_files_beside_folders_are_read_at_once(read: Any, names: list[str], folders: int) -> None:
+    """A delimiter does not make a listing of plain files slow: few statements, and two rows more than are shown."""
     with closing(ListedRows(names)) as reader:
-        page = listing.list_columns(reader, ListRequest("ann", "files", delimiter="/", limit=500))
-        assert len(page.prefixes) == 250
+        page = read(reader, ListRequest("ann", "files", delimiter="/"))
+        assert len(page.prefixes) == folders
         assert len(reader.statements) <= 5
+        assert reader.rows_read <= (1002 if read is listing.list_files else 5)
+
+
+def test_a_page_reads_what_it_shows() -> None:
+    """A page in the middle of a large bucket reads no more rows than its length and one, and folders one row each."""
+    for names, length, fields in (
+        ([f"{number:06}" for number in range(20_000)], 10, {"limit": 10, "after": "010000"}),
+        ([f"d{folder:02}/{number:03}" for folder in range(20) for number in range(500)], 20, {"delimiter": "/"}),
+    ):
+        with closing(ListedRows(names)) as reader:
+            page = listing.list_files(reader, ListRequest("ann", "files", **fields))
+            assert len(page.files) + len(page.prefixes) == length
+            assert reader.rows_read == length + 1
 
 
 @pytest.mark.parametrize("has_etags", [True, False])
