@@ -255,7 +255,7 @@ ABUSES = (
     Abuse("80 unread replies of 4 MiB", _unread, 80),
     Abuse("64 followers of the journal", _followers),
     Abuse("a flood of reads, 32 clients", _flood),
-    Abuse("locks without number, 4 clients", _locks),
+    Abuse("as many locks as possible, 4 clients", _locks),
 )
 
 
