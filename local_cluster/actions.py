@@ -79,9 +79,9 @@ class Cluster:
         new_metadata: bool = False,
         restart: bool = True,
     ) -> int:
-        """Start what does not run, and keep it running with `restart`.
+        """Start what does not run, and with `restart` keep all running.
 
-        Returns when every program is healthy or sick with `detach`, otherwise when the user has stopped the cluster.
+        With `detach` it returns when every program is healthy or sick, otherwise when the user has stopped the cluster.
         """
         self._make_folder()
         holder = self.lock.holder()
@@ -113,8 +113,7 @@ class Cluster:
                     f"there is no proxy {menu}: the cluster has {counted(settings.proxies, 'proxy', 'proxies')}"
                 )
             programs = self._programs(settings)
-            takes_over = handover is not None
-            self._refuse_what_runs(programs, takes_over)
+            self._refuse_what_runs(programs, takes_over=handover is not None)
             save_settings(self.folder, settings)
             progress = StartProgress([one.name for one in programs])
             sick = start_programs(
@@ -170,18 +169,18 @@ class Cluster:
             )
 
     def _keep_running(self, programs: Sequence[KeptProgram]) -> int:
-        """The process that stays: keep the programs running until it is told to stop, then stop them."""
+        """In the process that stays: keep the programs running until a signal arrives, then stop them."""
         log = WatchLog(self.folder.watch_log)
         log.say(f"keeps {len(programs)} programs running (process {os.getpid()})")
         supervisor = Supervisor(programs, self.folder, log.say)
-        # Only a signal ends the programs: after an error here, people go on working, and the next start takes over.
+        # An error here must not stop the programs: people go on working, and the next start takes over.
         keep_running(supervisor, self.signals, lambda: self._start_now(supervisor, log.say))
         stop_programs(self.folder, reap=supervisor.reap)
         log.say("stopped")
         return 0
 
     def _start_now(self, supervisor: Supervisor, say: Callable[[str], None]) -> None:
-        """A repeated start asks for what is missing, and may have made the plan larger."""
+        """Start what is missing for a repeated start, whose plan may be larger."""
         try:
             programs = self._programs(load_settings(self.folder) or ClusterSettings())
         except (ClusterFailure, LockstepError, OSError) as error:
@@ -195,11 +194,15 @@ class Cluster:
         settings = self._settle(wanted)
         programs = self._programs(settings)
         missing = [one for one in programs if not one.running]
-        ready = self.folder.cluster_file.exists() and before is not None and _only_grows(before, settings)
-        if not (missing and ready and detach):
+        grows = before is not None and _only_grows(before, settings)
+        if not (missing and grows and detach and self.folder.cluster_file.exists()):
+            advice = "show it with --status, use it with --menu, or stop it with --stop"
+            if not grows:
+                advice = "stop it with --stop before you start it with other settings"
+            elif missing and not detach:
+                advice += "; --detach starts what is missing"
             raise AlreadyRunning(
-                f"the cluster in {self.folder.data} is already running (run_cluster.sh, process {holder}): show it "
-                "with --status, use it with --menu, stop it with --stop, or start what is missing with --detach"
+                f"the cluster in {self.folder.data} is already running (run_cluster.sh, process {holder}): {advice}"
             )
         self.signals.install()
         save_settings(self.folder, settings)

@@ -28,7 +28,7 @@ class Finding(NamedTuple):
 
     fault: str
     answers: bool = False
-    """The program itself says so: it runs, and waiting may not help."""
+    """Whether the program itself reported it: then it runs, and waiting may not help."""
 
 
 class HealthProbe:
@@ -69,7 +69,7 @@ class HealthProbe:
             return Finding(f"cannot be reached ({error})")
         except (msgspec.MsgspecError, LockstepError) as error:
             return Finding(f"sent an invalid reply ({error})")
-        # A proxy that other machines reach tells strangers only whether it is healthy.
+        # A proxy that does not listen on loopback reports only whether it is healthy.
         if health.program and (health.program, health.id) != (entry.program, entry.id):
             return Finding(f"does not have its port: {health.program} {health.id} answers there")
         if health.pid and health.pid != entry.pid:

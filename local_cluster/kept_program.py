@@ -54,17 +54,28 @@ class KeptProgram:
         self._process = spawn(plan.command, plan.log_file, env, lambda: save_record(self._folder, own_record()))
         self.record = _record(plan, self._process.pid, before.failures, before.starts + 1)
 
-    def note_not_running(self, ended: str, failures: int, next_start: float) -> None:
+    def note_not_running(self, ended: str, reason: str, failures: int, next_start: float) -> None:
         """Record why it does not run, and when it is started again, for the other commands."""
-        self.record.ended, self.record.failures, self.record.next_start = ended, failures, next_start
+        record = self.record
+        record.ended, record.reason, record.failures, record.next_start = ended, reason, failures, next_start
         save_record(self._folder, self.record)
 
     def ending(self) -> str:
         """How it ended, as a clause."""
-        code = None if self._process is None else self._process.poll()
+        code = self._exit_code()
         if code is None:
             return "ended"
         return f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
+
+    def reason(self) -> str:
+        """The last line of its log if it gave up by itself; after a kill that line explains nothing."""
+        code = self._exit_code()
+        lines = last_lines(self.plan.log_file, self.log_start, count=1) if code is not None and code > 0 else []
+        return lines[0].strip().rstrip(".") if lines else ""
+
+    def _exit_code(self) -> int | None:
+        """None while it runs, or if another command started it. Negative: the signal that killed it."""
+        return None if self._process is None else self._process.poll()
 
     def last_words(self) -> str:
         """What it wrote to its log since its start."""

@@ -24,7 +24,7 @@ from local_cluster.records import RunRecord, forget_record, forget_records, load
 STOP_PATIENCE_SECONDS = 10.0
 POLL_SECONDS = 0.05
 SICK_SECONDS = 10.0
-"""How long a start waits for a program that answers and says that it is sick, once all others are settled."""
+"""How long a start waits for a program that reports a problem, once all others are settled."""
 
 
 class Progress(Protocol):
@@ -116,7 +116,7 @@ def _with_new_metadata(env: Mapping[str, str] | None) -> Mapping[str, str]:
 
 
 class StartWait:
-    """The wait of one start for its programs. If it does not `own` them, another process goes on with them."""
+    """The wait of one start for its programs. If it does not `own` them, another process keeps them running."""
 
     def __init__(
         self,
@@ -135,7 +135,7 @@ class StartWait:
         self._asked: dict[str, Future[Finding]] = {}
         self._faults: dict[str, str] = {}
         self._sick_since: dict[str, float] = {}
-        """When a program began to say what it still says; others were settled then."""
+        """Since when a program has reported the same problem, while no other program became healthy."""
         self._sick: dict[str, str] = {}
 
     def until_settled(self) -> dict[str, str]:
@@ -186,7 +186,7 @@ class StartWait:
         return all(self._sick_since.get(name, enough) < enough for name in self._waiting)
 
     def _has_ended(self, one: KeptProgram) -> None:
-        fault = f"{one.ending()} before it was healthy"
+        fault = one.ending()
         if one.plan.program == "directory_server":
             raise NotHealthy(f"{one.name} {fault}{self._and_stopped()}. {one.last_words()}")
         self._note_sick(one, f"{fault}. {one.last_words()}")

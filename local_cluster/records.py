@@ -31,12 +31,20 @@ class RunRecord(ProgramEntry):
     command: list[str] = []
     ended: str = ""
     """Why it does not run, as a clause; empty while it does."""
+    reason: str = ""
+    """What it logged last, if it gave up by itself."""
     failures: int = 0
     """How often in a row it ended soon after its start."""
     starts: int = 0
     """How often the command that keeps it running has tried to start it."""
     next_start: float = 0.0
-    """When it is started again, by the system's monotonic clock."""
+    """When it is started again, by the system's monotonic clock; 0 if only a person starts it again."""
+
+    @property
+    def ending(self) -> str:
+        """Why it does not run, how often in a row, and its own reason, as a clause."""
+        times = f", {self.failures} times in a row" if self.failures > 1 else ""
+        return f"{self.ended or 'ended'}{times}{f' ({self.reason})' if self.reason else ''}"
 
     @property
     def running(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -11,11 +12,13 @@ from local_cluster.failures import Degraded, NotRunning
 from local_cluster.health import HealthProbe
 from local_cluster.kept_program import KeptProgram, is_removed
 from local_cluster.plan import Folder, ProgramPlan
-from local_cluster.processes import last_lines
 from local_cluster.progress import program_table, sick_lines, tell
 from local_cluster.records import RunRecord, load_records
+from local_cluster.start_report import counted
 
 REMOVED = "removed"
+LONG_SECONDS = 5
+"""A person who can mend a program need not wait for a start that is further away."""
 
 
 def show_status(folder: Folder, keeper: int) -> int:
@@ -31,7 +34,10 @@ def show_status(folder: Folder, keeper: int) -> int:
     if keeper:
         tell(f"\nProcess {keeper} keeps them running.")
     else:
-        tell("\nWhat ends is not started again: `run_cluster.sh --detach` starts what is missing and keeps it running.")
+        tell(
+            "\nA program that ends is not started again: `run_cluster.sh --detach` starts what is missing and keeps "
+            "all running."
+        )
     removed = [name for name, fault in faults.items() if fault == REMOVED]
     for name in removed:
         tell(f"{name} was removed from the cluster: repeat the start with --detach to stop it")
@@ -40,7 +46,7 @@ def show_status(folder: Folder, keeper: int) -> int:
         tell(sick_lines(sick, records))
         several = len(sick) > 1
         raise Degraded(
-            f"{len(sick)} of {len(records)} programs {'are' if several else 'is'} not healthy "
+            f"{len(sick)} of {counted(len(records), 'program', 'programs')} {'are' if several else 'is'} not healthy "
             f"({', '.join(sick)}): see {'their logs' if several else 'its log'}"
         )
     return 0
@@ -69,15 +75,12 @@ def _state(record: RunRecord, faults: dict[str, str]) -> str:
 
 
 def _why_not_running(record: RunRecord, keeper: int) -> str:
-    times = f", {record.failures} times in a row" if record.failures > 1 else ""
-    why = f"{record.ended or 'ended'}{times}"
-    last = last_lines(Path(record.log_file), count=1)
-    if last and record.pid:
-        why += f"; its last line: {last[0].strip().rstrip('.')}"
-    if not keeper:
-        return f"{why}; start it again with --detach"
-    seconds = max(0.0, record.next_start - time.monotonic())
-    return f"{why}; it is started again in {seconds:.0f} s, with --detach at once"
+    if not keeper or (record.ended and not record.next_start):
+        return f"{record.ending}; start it again with --detach"
+    seconds = math.ceil(record.next_start - time.monotonic())
+    if seconds <= LONG_SECONDS:
+        return f"{record.ending}; it is started again {f'in {seconds} s' if seconds > 0 else 'now'}"
+    return f"{record.ending}; it is started again in {seconds} s, or now with --detach"
 
 
 class FollowedProgram(KeptProgram):
@@ -98,4 +101,4 @@ class FollowedProgram(KeptProgram):
         return is_to_come or self.record.running or not self.record.ended
 
     def ending(self) -> str:
-        return self.record.ended
+        return self.record.ending

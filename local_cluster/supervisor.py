@@ -1,7 +1,6 @@
 """Keeps the programs of a cluster running: starts again what ends, after growing pauses.
 
-It looks at processes and not at health: a program that runs and is sick says so itself, and starting it again would
-interrupt what still works.
+It looks at processes and not at health: starting a sick program again would interrupt what still works.
 """
 
 from __future__ import annotations
@@ -19,9 +18,9 @@ from lockstep_store.wire.errors import LockstepError
 
 FIRST_PAUSE_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 300.0
-"""A program that ends at every start costs a second of a processor in these, and a few lines of its log."""
+"""A program that ends at every start costs a second of processor time and a few lines of log in each pause."""
 STEADY_SECONDS = 60.0
-"""A program that ran this long has not failed to start: the pauses begin again."""
+"""A program that ran this long did start: the pauses begin again."""
 
 
 class Supervisor:
@@ -62,7 +61,7 @@ class Supervisor:
         return max(0.0, min(self._due.values()) - self._monotonic()) if self._due else None
 
     def start_now(self, programs: Sequence[KeptProgram] = ()) -> None:
-        """End all pauses, because somebody has mended something; `programs` are new ones of the plan."""
+        """End all pauses, because a person may have mended the cause; `programs` are new ones of the plan."""
         known = {one.name for one in self.programs}
         new = [one for one in programs if one.name not in known]
         self.programs += new
@@ -81,22 +80,23 @@ class Supervisor:
             return
         lived = now - self._started_at.get(one.name, now)
         failures = 1 if lived >= STEADY_SECONDS else one.record.failures + 1
-        self._wait_after(one, one.record.ended or one.ending(), failures, now)
+        record = one.record
+        ended, reason = (record.ended, record.reason) if record.ended else (one.ending(), one.reason())
+        self._wait_after(one, ended, failures, now, reason)
 
-    def _wait_after(self, one: KeptProgram, ended: str, failures: int, now: float) -> None:
+    def _wait_after(self, one: KeptProgram, ended: str, failures: int, now: float, reason: str = "") -> None:
         pause = pause_after(failures, FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS)
-        self._record(one, ended, failures, now + pause if self._restart else 0.0)
+        self._record(one, ended, reason, failures, now + pause if self._restart else 0.0)
         if not self._restart:
             self._given_up.add(one.name)
-            self._say(f"{one.name} {ended}: see its log {one.plan.log_file}")
+            self._say(f"{one.name} {one.record.ending}: see its log {one.plan.log_file}")
             return
         self._due[one.name] = now + pause
-        again = f", {failures} times in a row" if failures > 1 else ""
-        self._say(f"{one.name} {ended}{again}; it is started again in {pause:g} s. Its log: {one.plan.log_file}")
+        self._say(f"{one.name} {one.record.ending}; it is started again in {pause:g} s. Its log: {one.plan.log_file}")
 
-    def _record(self, one: KeptProgram, ended: str, failures: int, next_start: float) -> None:
+    def _record(self, one: KeptProgram, ended: str, reason: str, failures: int, next_start: float) -> None:
         try:
-            one.note_not_running(ended, failures, next_start)
+            one.note_not_running(ended, reason, failures, next_start)
         except OSError as error:
             self._say(f"cannot write the record of {one.name} ({error.strerror}): check the disk")
 
@@ -107,14 +107,14 @@ class Supervisor:
         self._started_at[one.name] = now
         if not port_is_free(one.plan.port):
             one.record.starts += 1
-            self._wait_after(one, f"is not started: {busy_port(one.plan)}", one.record.failures + 1, now)
+            self._wait_after(one, "cannot start", one.record.failures + 1, now, busy_port(one.plan))
             return
         try:
             one.start(self._env)
             save_cluster_file(self._folder, [other.record for other in self.programs if other.running])
         except (OSError, subprocess.SubprocessError) as error:
             one.record.starts += 1
-            self._wait_after(one, f"cannot be started ({error}): check the disk", one.record.failures + 1, now)
+            self._wait_after(one, "cannot start", one.record.failures + 1, now, f"{error}: check the disk")
             return
         self._say(f"{one.name} was started again (process {one.record.pid})")
 
@@ -122,7 +122,7 @@ class Supervisor:
         try:
             if not is_removed(self._folder, one.plan.program, one.plan.id, one.plan.data_dir):
                 return False
-        except LockstepError:  # the list of programs cannot be read, and says so to every program that starts
+        except LockstepError:  # the list of programs cannot be read: every program that starts reports it
             return False
         self.programs.remove(one)
         forget_record(self._folder, one.record)

@@ -73,7 +73,7 @@ def test_what_is_killed_runs_again_after_a_second(sleeper: Kept) -> None:
     first = sleeper.program.record.pid
     sleeper.kill()
     assert "was killed by signal 9; it is started again in 1 s" in sleeper.said[0]
-    assert load_records(sleeper.folder)[0].ended == "was killed by signal 9"
+    assert load_records(sleeper.folder)[0].ending == "was killed by signal 9"
     sleeper.pass_time(0.9)
     assert not sleeper.program.running
     sleeper.pass_time(0.2)
@@ -148,7 +148,7 @@ def test_a_busy_port_is_waited_for(sleeper: Kept, monkeypatch: pytest.MonkeyPatc
     sleeper.kill()
     sleeper.pass_time(1)
     assert not sleeper.program.running
-    assert "port 1 is used by another program" in load_records(sleeper.folder)[0].ended
+    assert "port 1 is used by another program" in load_records(sleeper.folder)[0].ending
     assert sleeper.pause() == 2
     monkeypatch.setattr("local_cluster.supervisor.port_is_free", lambda _: True)
     sleeper.pass_time(2)
