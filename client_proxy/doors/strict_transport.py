@@ -1,7 +1,7 @@
-"""Strict-Transport-Security (RFC 6797): browsers that were here once never use plain HTTP for this host again.
+"""Strict-Transport-Security (RFC 6797): after one visit, browsers never use plain HTTP for this host again.
 
-Only with a certificate that the operator brought: a browser that got the header shows no way past a certificate that it
-does not trust, such as the cluster's own.
+Only with an operator's own certificate: once a browser has the header, it lets nobody click through a warning about an
+untrusted certificate, such as the cluster's.
 """
 
 from __future__ import annotations
@@ -11,16 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
 
 from lockstep_store.runtime.http.api import Environ, StartResponse, Wsgi
+from lockstep_store.runtime.tls.authorities import TrustedAuthorities, is_signed_by
 from lockstep_store.wire.errors import SetupError
 
 YEAR_SECONDS = 365 * 24 * 3600
 
 
 class StrictTransport:
-    """A WSGI application in front of all doors, whose replies ask for HTTPS during the next `seconds`."""
+    """A WSGI application in front of all doors: its replies require HTTPS for the next `seconds`."""
 
     def __init__(self, inner: Wsgi, seconds: int) -> None:
         self._inner = inner
@@ -34,20 +34,13 @@ class StrictTransport:
 
 
 def is_public(cert_file: Path, ca_file: Path) -> bool:
-    """Whether somebody else than the cluster's authority `ca_file`, or the certificate's own key, issued it.
+    """Whether its issuer is neither one of the cluster's authorities in `ca_file` nor the certificate itself.
 
     SetupError when a file has no certificate.
     """
+    authorities = TrustedAuthorities.load(ca_file)
     try:
-        certificate, authority = (x509.load_pem_x509_certificate(file.read_bytes()) for file in (cert_file, ca_file))
+        certificate = x509.load_pem_x509_certificate(cert_file.read_bytes())
     except (OSError, ValueError) as error:
-        raise SetupError(f"cannot read the certificate in {cert_file} or {ca_file} ({error})") from error
-    return not any(_issued(issuer, certificate) for issuer in (authority, certificate))
-
-
-def _issued(issuer: x509.Certificate, certificate: x509.Certificate) -> bool:
-    try:
-        certificate.verify_directly_issued_by(issuer)
-    except (ValueError, TypeError, InvalidSignature):
-        return False
-    return True
+        raise SetupError(f"cannot read the certificate in {cert_file} ({error})") from error
+    return authorities.issuer_of(certificate) is None and not is_signed_by(certificate, certificate)

@@ -1,4 +1,4 @@
-"""Browsers are told to stay with HTTPS where the certificate is one that they trust by themselves."""
+"""Browsers must stay with HTTPS where the certificate is one that they trust by themselves."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from cryptography.x509.oid import NameOID
 
 from client_proxy.bootstrap import Proxy
 from client_proxy.doors.strict_transport import YEAR_SECONDS, is_public
+from lockstep_store.runtime.tls.certificate_authority import CertificateAuthority
 from lockstep_store.runtime.tls.identity import ensure_authority, ensure_identity
 from lockstep_store.wire.errors import Overloaded, SetupError
 from tests.fakes.wsgi import ask, request_environ
@@ -55,6 +56,16 @@ def _own(folder: Path, *, public: bool = True) -> list[str]:
     return ["--tls-cert", str(cert), "--tls-key", str(folder / "own.key")]
 
 
+def test_an_old_authoritys_certificate_stays_private_during_a_rotation(folder: Path) -> None:
+    """A certificate of the cluster is not public, whichever of its two authorities issued it."""
+    certs = folder / "certs"
+    cert = ensure_identity(certs, "client_proxy", "1").cert_file
+    authority = CertificateAuthority.load(certs)
+    authority.introduce()
+    authority.promote()
+    assert not is_public(cert, certs / "ca.pem")
+
+
 def test_only_somebody_elses_signature_makes_a_certificate_public(folder: Path) -> None:
     """Not the cluster's authority's, and not the certificate's own, whatever names stand in it."""
     ca = folder / "certs" / "ca.pem"
@@ -74,7 +85,7 @@ def _sent(proxy: Proxy, path: str) -> str | None:
 
 
 @pytest.mark.parametrize("path", DOORS)
-def test_every_door_says_so(folder: Path, path: str) -> None:
+def test_every_reply_has_the_header(folder: Path, path: str) -> None:
     """Pages, API and S3, refusals included; once in each reply."""
     proxy = start(folder, *_own(folder))
     try:
@@ -86,7 +97,7 @@ def test_every_door_says_so(folder: Path, path: str) -> None:
         proxy.close()
 
 
-def test_who_is_turned_away_hears_it_too(folder: Path) -> None:
+def test_a_refusal_for_load_has_the_header_too(folder: Path) -> None:
     """The refusal of a proxy that is too busy, before any door."""
     proxy = start(folder, *_own(folder), "--threads", "8")
     try:
@@ -116,7 +127,7 @@ def _refuse(*_: Any) -> None:
     ],
 )
 def test_the_option_decides_if_it_is_given(folder: Path, public: bool | None, more: list[str], expected: str) -> None:
-    """Without it, the cluster's own certificate and a self-signed one say nothing: browsers do not trust them."""
+    """Without it, the cluster's own certificate and a self-signed one get no header: browsers do not trust them."""
     proxy = start(folder, *(_own(folder, public=public) if public is not None else []), *more)
     try:
         for path in DOORS:
