@@ -59,7 +59,7 @@ class ClusterApi:
 
     def _proxy_heartbeat(self, request: pm.ProxyHeartbeatRequest, peer: PeerIdentity) -> pm.ProxyHeartbeatReply:
         reply = self._components.programs.proxy_heartbeat(peer.id, request)
-        reply.trust, reply.issuer = self._components.authorities.hear(peer, request.authorities)
+        reply.trust, reply.issuer = self._components.authorities.note_use(peer, request.authorities)
         return reply
 
     def _proxies(self, request: CredentialRequest, _: PeerIdentity) -> pm.ProxiesReply:

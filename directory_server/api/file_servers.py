@@ -52,7 +52,7 @@ class HolderApi:
         # Records of a start with older metadata would keep those of the newest from being replayed.
         records = components.redo_log.place() if components.epochs.is_open else RedoPlace()
         holders = components.membership.holders()
-        trust, issuer = components.authorities.hear(peer, request.authorities)
+        trust, issuer = components.authorities.note_use(peer, request.authorities)
         return s.HeartbeatReply(
             True,
             components.clock.now(),

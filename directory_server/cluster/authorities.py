@@ -1,6 +1,6 @@
-"""Rotates the cluster's certificate authority: follows what programs trust and show, and takes the next step.
+"""Rotates the cluster's certificate authority: notes what programs trust and present, and takes the next step.
 
-1. `rotate` makes another authority. `news` gives it to every program with the reply to its next heartbeat.
+1. `rotate` makes another authority. `note_use` returns it for the reply to every program's next heartbeat.
 2. `step` lets it issue certificates once every program that runs trusts it, at its listener too. Each program then
    renews its certificate (`runtime.tls.renewal`). The directory keeps one of the old authority, so that a program that
    was away meanwhile can still call it, and learn of the new one.
@@ -36,11 +36,12 @@ from lockstep_store.wire.messages.authorities import (
 
 STEP_SECONDS = 0.5
 IDLE_SECONDS = 60.0
-_TOO_OLD = "runs a version that cannot take over a new certificate authority: update it first"
+_SILENT = "has not reported since the directory's start"
+_TOO_OLD = "runs a version that cannot follow a rotation: update it first"
 
 
 @dataclass(frozen=True)
-class _Said:
+class _Reported:
     use: AuthorityUse | None
     at: float
     """Directory time."""
@@ -54,7 +55,7 @@ class Authorities:
         self._authority = authority
         self._programs = programs
         self._deciding = threading.Lock()
-        self._said: dict[tuple[str, str], _Said] = {}
+        self._reported: dict[tuple[str, str], _Reported] = {}
         self._own: AuthorityUse | None = None
         """What is in force at the directory's listener; None where there is none."""
         self.wake: Callable[[], None] = lambda: None
@@ -69,14 +70,14 @@ class Authorities:
         return AuthoritiesReply([self._info(keys, one) for one in keys.authorities])
 
     def rotate(self) -> AuthoritiesReply:
-        """Make another authority. It is on disk before anybody hears of it.
+        """Make another authority. It is on disk before any program learns of it.
 
-        Raises Conflict while one is being replaced, or when a program is too old to take the new one over.
+        Raises Conflict while one is being replaced, or when a program is too old to follow.
         """
         with self._deciding:
-            too_old = [name for name, said in self._members() if said is not None and said.use is None]
+            too_old = [name for name, last in self._members() if last is not None and last.use is None]
             if too_old:
-                raise Conflict(f"{', '.join(map(_text, too_old))} {_TOO_OLD}")
+                raise Conflict(f"{'; '.join(f'{_text(name)} {_TOO_OLD}' for name in too_old)}")
             self._authority.introduce()
             crash_point("directory.authority.introduced")
         log.warning("another certificate authority was made; programs learn to trust it")
@@ -93,13 +94,14 @@ class Authorities:
             old = keys.find(request.id)
             keys.retire(old.id)  # refuses any but an old one, before its needs are looked at
             left_behind = {(one.role, one.id) for one in request.without}
-            needed = [(name, why) for name, why in self._needs(keys) if (name.role, name.id) not in left_behind]
-            if needed:
+            needs = list(self._needs(keys))
+            reasons = [f"{_text(name)} {why}" for name, why in needs if (name.role, name.id) not in left_behind]
+            if reasons:
                 raise Conflict(
-                    f"authority {old.id} is still needed: {'; '.join(f'{_text(name)} {why}' for name, why in needed)}. "
+                    f"authority {old.id} is still needed: {'; '.join(reasons)}. "
                     "Start these programs, remove them, or leave them behind (--without)"
                 )
-            for name, _ in self._needs(keys):
+            for name, _ in needs:
                 self._programs.revoke_if_known(name.role, name.id)
             self._authority.retire(old.id)
             crash_point("directory.authority.retired")
@@ -110,10 +112,10 @@ class Authorities:
 
     # ------------------------------------------------------------ programs
 
-    def hear(self, peer: PeerIdentity, use: AuthorityUse | None) -> tuple[TrustNews | None, str]:
-        """Note what a program says in its heartbeat. Returns the authorities, unless it has them, and the id of the
-        one that issues its certificates."""
-        self._said[peer.role, peer.id] = _Said(use, self._clock.now())
+    def note_use(self, peer: PeerIdentity, use: AuthorityUse | None) -> tuple[TrustNews | None, str]:
+        """Note what a program's heartbeat reports. Returns the authorities, unless it has them, and the id of the one
+        that issues its certificates."""
+        self._reported[peer.role, peer.id] = _Reported(use, self._clock.now())
         if use is None:
             return None, ""
         keys = self._authority.keys
@@ -121,7 +123,7 @@ class Authorities:
         return None if has_them else self._authority.trust_news(), self._authority.issuer_for(peer.role).id
 
     def note_listener(self, use: AuthorityUse) -> None:
-        """Take note of the authorities in force at the directory's own listener."""
+        """Note the authorities in force at the directory's own listener."""
         self._own = use
 
     def step(self) -> float:
@@ -143,37 +145,37 @@ class Authorities:
                 return STEP_SECONDS
         return IDLE_SECONDS
 
-    def _members(self) -> Iterator[tuple[ProgramName, _Said | None]]:
-        """All programs but the directory, with what each last said since the directory's start."""
+    def _members(self) -> Iterator[tuple[ProgramName, _Reported | None]]:
+        """Yield all programs but the directory, each with its last report since the directory's start."""
         for role, id in self._programs.members():
-            yield ProgramName(role, id), self._said.get((role, id))
+            yield ProgramName(role, id), self._reported.get((role, id))
 
     def _not_trusting(self, new: Authority) -> Iterator[str]:
         """Yield what the next authority waits for: programs that run, or may run, and do not trust it."""
         if self._own is not None and new.id not in self._own.trusted:
-            yield "the directory server does not listen with it yet"
-        for name, said in self._members():
-            if said is None and self._clock.since_start() < DOWN_SECONDS:
-                yield f"{_text(name)} has not been heard of since the directory's start"
-            if said is None or self._clock.now() - said.at >= DOWN_SECONDS:
+            yield "the directory server's listener does not trust it yet"
+        for name, last in self._members():
+            if last is None and self._clock.since_start() < DOWN_SECONDS:
+                yield f"{_text(name)} {_SILENT}"
+            if last is None or self._clock.now() - last.at >= DOWN_SECONDS:
                 continue  # it learns of it when it returns
-            if said.use is None:
+            if last.use is None:
                 yield f"{_text(name)} {_TOO_OLD}"
-            elif new.id not in said.use.trusted:
+            elif new.id not in last.use.trusted:
                 yield f"{_text(name)} does not trust it yet"
 
     def _needs(self, keys: AuthorityKeys) -> Iterator[tuple[ProgramName, str]]:
         """Yield the programs that would be left behind without the old authority, and why."""
         issuing = keys.issuing
-        for name, said in self._members():
-            if said is None:
-                yield name, "has not been heard of since the directory's start"
-            elif said.use is None:
+        for name, last in self._members():
+            if last is None:
+                yield name, _SILENT
+            elif last.use is None:
                 yield name, _TOO_OLD
-            elif issuing.id not in said.use.trusted:
+            elif issuing.id not in last.use.trusted:
                 yield name, "does not trust the new authority yet"
-            elif said.use.issuer != issuing.id:
-                yield name, "shows a certificate of it"
+            elif last.use.issuer != issuing.id:
+                yield name, "presents a certificate from it"
 
     def _info(self, keys: AuthorityKeys, one: Authority) -> AuthorityInfo:
         certificate, new = one.certificate, keys.next

@@ -128,7 +128,7 @@ def test_a_rotation_from_end_to_end(cluster: WholeCluster, proxy: ProxyMembershi
     assert len(found[1]["needed_by"]) == 3
     refused = post(cluster, f"{AUTHORITIES}/{old}/retire")
     assert refused.status == 409
-    assert "proxy 1 shows a certificate of it" in refused.json["detail"]
+    assert "proxy 1 presents a certificate from it" in refused.json["detail"]
 
     renewed(cluster, ("client_proxy", "1"), ("file_server", "1"), ("file_server", "2"))
     heartbeats(cluster, proxy)
@@ -246,14 +246,14 @@ def test_a_program_that_is_away_holds_up_the_retirement(cluster: WholeCluster, p
 
 def test_after_a_restart_nobody_is_taken_for_ready(cluster: WholeCluster, proxy: ProxyMembership) -> None:
     """The directory waits for programs that may still run before the new authority issues, and retires none before
-    every program has said what it shows."""
+    every program has reported its certificate's issuer."""
     assert post(cluster, f"{AUTHORITIES}/rotate").status == 200
     cluster.stop_directory()
     cluster.start_directory()
     cluster.directory.authorities.step()
     assert states(cluster) == ["current", "next"]
     waiting = authorities(cluster)[1]["waiting_for"]
-    assert "file server 1 has not been heard of since the directory's start" in waiting
+    assert "file server 1 has not reported since the directory's start" in waiting
     heartbeats(cluster, proxy)
     cluster.directory.authorities.step()
     renewed(cluster, ("client_proxy", "1"), ("file_server", "1"), ("file_server", "2"))
@@ -261,22 +261,22 @@ def test_after_a_restart_nobody_is_taken_for_ready(cluster: WholeCluster, proxy:
     cluster.start_directory()
     old = authorities(cluster)[1]["id"]
     needed = authorities(cluster)[1]["needed_by"]
-    assert "proxy 1 has not been heard of since the directory's start" in needed
+    assert "proxy 1 has not reported since the directory's start" in needed
     assert post(cluster, f"{AUTHORITIES}/{old}/retire").status == 503
     heartbeats(cluster, proxy)
     assert post(cluster, f"{AUTHORITIES}/{old}/retire").status == 200
 
 
-def test_the_directory_listens_before_others_are_told(cluster: WholeCluster, proxy: ProxyMembership) -> None:
-    """Its own listener counts: nobody shows a certificate that it would refuse, and the old authority goes when it
-    shows one of the new."""
+def test_the_directory_listens_with_it_before_others_learn_of_it(cluster: WholeCluster, proxy: ProxyMembership) -> None:
+    """Its own listener counts: no program presents a certificate that it would refuse, and the old authority goes when
+    it presents one from the new."""
     rotation = cluster.directory.authorities
     (old,) = (one["id"] for one in authorities(cluster))
     rotation.note_listener(AuthorityUse([old], old))
     new = post(cluster, f"{AUTHORITIES}/rotate").json["authorities"][1]["id"]
     heartbeats(cluster, proxy)
     rotation.step()
-    assert authorities(cluster)[1]["waiting_for"] == ["the directory server does not listen with it yet"]
+    assert authorities(cluster)[1]["waiting_for"] == ["the directory server's listener does not trust it yet"]
     rotation.note_listener(AuthorityUse([old, new], old))
     rotation.step()
     assert states(cluster) == ["current", "old"]
@@ -301,7 +301,8 @@ def test_no_rotation_while_a_program_is_too_old_for_it(cluster: WholeCluster, pr
     older.call(DIRECTORY_URL, PROXY_HEARTBEAT, ProxyHeartbeatRequest("https://127.0.0.1:5000"))
     refused = post(cluster, f"{AUTHORITIES}/rotate")
     assert refused.status == 409
-    assert "file server 2, proxy 1 runs a version" in refused.json["detail"]
+    assert "file server 2 runs a version" in refused.json["detail"]
+    assert "proxy 1 runs a version" in refused.json["detail"]
     assert states(cluster) == ["current"]
 
 

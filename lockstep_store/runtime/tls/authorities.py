@@ -7,7 +7,6 @@ and shows for ever that both are of one cluster.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,15 +14,12 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from lockstep_store.runtime.storage.durable_files import one_program_at_a_time, write_durably
-from lockstep_store.runtime.tls.revocation import RevocationList
+from lockstep_store.runtime.tls.revocation import RevocationList, signed_by
 from lockstep_store.wire.authority_ids import id_of
 from lockstep_store.wire.errors import SetupError
 from lockstep_store.wire.messages.authorities import TrustNews
-
-_BLOCK = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----\s*", re.DOTALL)
 
 
 def authority_id(certificate: x509.Certificate) -> str:
@@ -77,16 +73,8 @@ class TrustedAuthorities:
     def signers_of(self, lists: Iterable[bytes]) -> tuple[str, ...]:
         """Return the ids of the authorities that signed one of these revocation lists (PEM)."""
         found = [x509.load_pem_x509_crl(block) for block in lists]
-        return tuple(
-            id
-            for id, one in zip(self.ids, self.certificates, strict=True)
-            if any(_signed_list(crl, one) for crl in found)
-        )
-
-
-def _signed_list(crl: x509.CertificateRevocationList, authority: x509.Certificate) -> bool:
-    key = authority.public_key()
-    return isinstance(key, ec.EllipticCurvePublicKey) and crl.is_signature_valid(key)
+        signers = [one for one in self.certificates if signed_by(one.public_key(), found) is not None]
+        return tuple(map(authority_id, signers))
 
 
 def issuer_id(ca_file: Path, cert_file: Path) -> str:
@@ -102,7 +90,7 @@ def issuer_id(ca_file: Path, cert_file: Path) -> str:
 def adopted(
     trusted: Sequence[x509.Certificate], sent: Sequence[x509.Certificate], links: Sequence[x509.Certificate]
 ) -> bool:
-    """Whether who trusts `trusted` may trust `sent` instead: each is known, or a known one certified its key."""
+    """Whether a holder of `trusted` may trust `sent` instead: each is known, or a known one certified its key."""
     known = list(trusted)
     for _ in links:  # a link is an authority, too: after two rotations, one leads to the next
         known += [link for link in links if link not in known and any(is_signed_by(link, one) for one in known)]
@@ -159,13 +147,9 @@ def parse_links(pem: str) -> list[x509.Certificate]:
 
 def without_old_links(cert_pem: bytes, trusted: TrustedAuthorities) -> bytes:
     """Return a program's certificate file without the links that no trusted authority signed."""
-    blocks = _BLOCK.findall(cert_pem)
-    kept = [
-        block
-        for number, block in enumerate(blocks)
-        if number == 0 or trusted.issuer_of(x509.load_pem_x509_certificate(block)) is not None
-    ]
-    return cert_pem if len(kept) == len(blocks) else b"".join(kept)
+    certificate, *links = parse_certificates(cert_pem)
+    kept = [link for link in links if trusted.issuer_of(link) is not None]
+    return cert_pem if len(kept) == len(links) else pem_of([certificate, *kept]).encode("ascii")
 
 
 def _replace(file: Path, pem: str) -> bool:

@@ -33,7 +33,7 @@ _BLOCK = re.compile(rb"-----BEGIN ([A-Z ]+)-----.+?-----END \1-----\s*", re.DOTA
 
 @dataclass(frozen=True)
 class Authority:
-    """A certificate authority; `key` is None once it was retired, and it signs nothing any more."""
+    """A certificate authority. Without a `key` it is retired, and signs nothing any more."""
 
     certificate: x509.Certificate
     key: ec.EllipticCurvePrivateKey | None = field(repr=False)
@@ -52,7 +52,7 @@ class AuthorityKeys:
 
     @classmethod
     def load(cls, folder: Path) -> AuthorityKeys:
-        """Load those of the certs folder `folder`. OSError or ValueError when they cannot be read."""
+        """Load the keys of the certs folder `folder`. OSError or ValueError when they cannot be read."""
         return _parse(key_file(folder).read_bytes(), folder)
 
     @property
@@ -62,7 +62,7 @@ class AuthorityKeys:
 
     @property
     def oldest(self) -> Authority:
-        """The authority that everybody trusts who belongs to the cluster, however long they were away."""
+        """The authority that every member of the cluster trusts, however long it was away."""
         for one in self.authorities:
             if one.key is not None and not any(self.link(other, one) for other in self.authorities):
                 return one
@@ -150,11 +150,11 @@ class AuthorityKeys:
         write_durably(key_file(folder), b"".join(blocks) + self.links_pem.encode("ascii"))
 
     def is_published(self, folder: Path) -> bool:
-        """Whether `ca.pem` and `ca-links.pem` are those of the keys."""
+        """Whether `ca.pem` and `ca-links.pem` match the keys."""
         return (folder / "ca.pem").read_text("ascii") == self.ca_pem and load_links(folder) == self.links_pem
 
     def publish(self, folder: Path) -> None:
-        """Write what everybody may read, durably."""
+        """Write the public files, durably."""
         if self.links:
             write_durably(folder / "ca-links.pem", self.links_pem.encode("ascii"), mode=0o644)
         write_durably(folder / "ca.pem", self.ca_pem.encode("ascii"), mode=0o644)
@@ -298,7 +298,7 @@ def create_files(folder: Path, now: datetime) -> None:
 
 
 def _publish_first(folder: Path, key: ec.EllipticCurvePrivateKey, now: datetime) -> None:
-    """Write `ca.pem`: that of the keys, or, if there is none or it has expired, a new one."""
+    """Write `ca.pem` with the certificates in the key file, or with a new one if there is none or it has expired."""
     with suppress(OSError, ValueError):
         keys = AuthorityKeys.load(folder)
         if keys.issuing.certificate.not_valid_after_utc > now:

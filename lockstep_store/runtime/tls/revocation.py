@@ -1,8 +1,8 @@
 """The revocation list: an X.509 CRL of the certificates of removed programs, signed by the cluster's authority.
 
-While the authority is rotated, the list is there twice, signed by either one. The directory makes it; every program
-keeps a copy beside `ca.pem`, so that it survives restarts. TLS checks new connections against it, and file servers each
-request (`runtime.peers.proofs`).
+While the authority is rotated, the file has two lists, one signed by each authority. The directory makes it; every
+program keeps a copy beside `ca.pem`, so that it survives restarts. TLS checks new connections against it, and file
+servers each request (`runtime.peers.proofs`).
 """
 
 from __future__ import annotations
@@ -59,12 +59,12 @@ class RevocationList:
     def parse(cls, pem: str, ca_pem: bytes) -> RevocationList:
         """Return the list in `pem`; raises SetupError unless an authority in `ca_pem` signed it.
 
-        Of several lists, those that no trusted authority signed do not count.
+        Lists that no trusted authority signed do not count.
         """
         try:
             lists = [x509.load_pem_x509_crl(block) for block in split_lists(pem)]
             keys = [one.public_key() for one in x509.load_pem_x509_certificates(ca_pem)]
-            signed = [one for one in (_signed_by(key, lists) for key in keys) if one is not None]
+            signed = [one for one in (signed_by(key, lists) for key in keys) if one is not None]
             if not signed:
                 raise ValueError("it is not signed by this cluster's authority")
             numbers = [_number(one) for one in signed]
@@ -87,7 +87,8 @@ def split_lists(pem: str) -> list[bytes]:
     return [block.encode("ascii") for block in _BLOCK.findall(pem)]
 
 
-def _signed_by(key: object, lists: list[x509.CertificateRevocationList]) -> x509.CertificateRevocationList | None:
+def signed_by(key: object, lists: list[x509.CertificateRevocationList]) -> x509.CertificateRevocationList | None:
+    """Return the first of `lists` that the public key `key` verifies; None when there is none."""
     if not isinstance(key, ec.EllipticCurvePublicKey):
         return None
     return next((one for one in lists if one.is_signature_valid(key)), None)

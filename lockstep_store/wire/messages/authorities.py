@@ -1,4 +1,4 @@
-"""The cluster's certificate authorities: which each program trusts and shows, and their rotation."""
+"""The cluster's certificate authorities: which each program trusts and uses, and their rotation."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ AuthorityId = Annotated[str, Meta(pattern="^[0-9a-f]{16}$")]
 
 
 class AuthorityUse(Message):
-    """Which authorities a program trusts, and which one issued the certificate that it shows."""
+    """Which authorities a program trusts, and which one issued its certificate."""
 
     trusted: list[AuthorityId]
     """Those in force for all its connections, incoming and outgoing."""
     issuer: Annotated[str, Meta(pattern="^([0-9a-f]{16})?$")] = ""
-    """Empty when it shows a certificate of an authority that it does not trust."""
+    """Empty when it is an authority that the program does not trust."""
 
 
 class TrustNews(Message):
@@ -49,9 +49,9 @@ class AuthorityInfo(Message):
     """Seconds since 1970."""
     expires_at: float
     needed_by: list[str] = []
-    """For an old one: clauses that say which programs still need it, and why."""
+    """For an old one: the programs that still need it and why, each as a clause."""
     waiting_for: list[str] = []
-    """For the next one: clauses that say which programs do not trust it yet."""
+    """For the next one: the programs that do not trust it yet, each as a clause."""
     vouches: bool = True
     """Whether clients that trust only it also accept the certificates of the authority that follows."""
 

@@ -19,8 +19,10 @@ def test_what_a_rotation_waits_for_is_said() -> None:
     assert rotation_lines([info("a", "current"), waiting]) == [
         "next certificate authority bbbbbbbbbbbbbbbb: file server 1 does not trust it yet"
     ]
-    needed = info("a", "old", needed_by=["file server 3 shows a certificate of it"])
-    assert "aaaaaaaaaaaaaaaa: needed, because file server 3 shows a certificate of it" in authorities_text([needed])
+    needed = info("a", "old", needed_by=["file server 3 presents a certificate from it"])
+    assert "aaaaaaaaaaaaaaaa: needed, because file server 3 presents a certificate from it" in authorities_text(
+        [needed]
+    )
 
 
 def test_an_unneeded_authority_says_how_it_goes() -> None:
