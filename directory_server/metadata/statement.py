@@ -7,7 +7,7 @@ text, and a flag may come back as 0 or 1.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar, TypeVar
 
 from sqlalchemy import BigInteger, Integer, Text
 from sqlalchemy.engine import Dialect
@@ -16,6 +16,8 @@ from sqlalchemy.sql.base import Executable
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.elements import ClauseElement
 from sqlalchemy.sql.functions import FunctionElement
+
+T = TypeVar("T")
 
 
 class Statement:
@@ -48,29 +50,33 @@ class Statement:
         return f"Statement({self._expression})"
 
 
-class JoinedByComma(FunctionElement[str]):
-    """Joins a group's texts with commas. The other arguments give their order, as those of JsonArray do.
+class EngineFunction(FunctionElement[T]):
+    """A function that each engine calls in its own way; in these texts, {0} is an argument."""
 
-    Core's aggregate_strings adds its separator only when Core executes it, which never happens here.
-    """
-
-    type = Text()
     inherit_cache = True
+    in_general: ClassVar[str]
+    in_postgresql: ClassVar[str]
+
+    def written(self, text: str, arguments: list[str]) -> str:
+        return text.format(*arguments)
 
 
-@compiles(JoinedByComma)
-def _group_concat(element: JoinedByComma, compiler: SQLCompiler, **options: Any) -> str:
-    return f"group_concat({_arguments(element, compiler, options)[0]}, ',')"
+@compiles(EngineFunction)
+def _in_general(element: EngineFunction[Any], compiler: SQLCompiler, **options: Any) -> str:
+    return element.written(element.in_general, _arguments(element, compiler, options))
 
 
-@compiles(JoinedByComma, "postgresql")
-def _string_agg(element: JoinedByComma, compiler: SQLCompiler, **options: Any) -> str:
-    value, *order = _arguments(element, compiler, options)
-    return f"string_agg({value}, ','{_ordered_by(order)})"
+@compiles(EngineFunction, "postgresql")
+def _in_postgresql(element: EngineFunction[Any], compiler: SQLCompiler, **options: Any) -> str:
+    return element.written(element.in_postgresql, _arguments(element, compiler, options))
 
 
-class JsonArray(FunctionElement[str]):
-    """Collects a group's texts or numbers in a JSON array, as text: `JsonArray(value, order…)`.
+def _arguments(element: EngineFunction[Any], compiler: SQLCompiler, options: dict[str, Any]) -> list[str]:
+    return [compiler.process(clause, **options) for clause in element.clauses]
+
+
+class OrderedAggregate(EngineFunction[str]):
+    """Collects the first argument of a group's rows, in the order that the others give: {order}.
 
     SQLite has no order in aggregates before 3.44. It takes rows as it reads them, so the statement must read them in
     order.
@@ -79,72 +85,52 @@ class JsonArray(FunctionElement[str]):
     type = Text()
     inherit_cache = True
 
-
-@compiles(JsonArray)
-def _json_group_array(element: JsonArray, compiler: SQLCompiler, **options: Any) -> str:
-    return f"json_group_array({_arguments(element, compiler, options)[0]})"
-
-
-@compiles(JsonArray, "postgresql")
-def _json_agg(element: JsonArray, compiler: SQLCompiler, **options: Any) -> str:
-    value, *order = _arguments(element, compiler, options)
-    return f"json_agg({value}{_ordered_by(order)})"
+    def written(self, text: str, arguments: list[str]) -> str:
+        value, *order = arguments
+        return text.format(value, order=f" ORDER BY {', '.join(order)}" if order else "")
 
 
-def _arguments(element: FunctionElement[str], compiler: SQLCompiler, options: dict[str, Any]) -> list[str]:
-    return [compiler.process(clause, **options) for clause in element.clauses]
+class JoinedByComma(OrderedAggregate):
+    """Joins a group's texts with commas.
+
+    Core's aggregate_strings adds its separator only when Core executes it, which never happens here.
+    """
+
+    inherit_cache = True
+    in_general = "group_concat({0}, ',')"
+    in_postgresql = "string_agg({0}, ','{order})"
 
 
-def _ordered_by(order: list[str]) -> str:
-    return f" ORDER BY {', '.join(order)}" if order else ""
+class JsonArray(OrderedAggregate):
+    """Collects a group's texts or numbers in a JSON array, as text."""
+
+    inherit_cache = True
+    in_general = "json_group_array({0})"
+    in_postgresql = "json_agg({0}{order})"
 
 
-class Position(FunctionElement[int]):
+class Position(EngineFunction[int]):
     """The place of the second text in the first, counted from 1; 0 if it is not there."""
 
     type = Integer()
     inherit_cache = True
+    in_general = "instr({0}, {1})"
+    in_postgresql = "strpos({0}, {1})"
 
 
-@compiles(Position)
-def _instr(element: Position, compiler: SQLCompiler, **options: Any) -> str:
-    return f"instr({compiler.process(element.clauses, **options)})"
-
-
-@compiles(Position, "postgresql")
-def _strpos(element: Position, compiler: SQLCompiler, **options: Any) -> str:
-    return f"strpos({compiler.process(element.clauses, **options)})"
-
-
-class Hex(FunctionElement[str]):
+class Hex(EngineFunction[str]):
     """Bytes as lower-case hexadecimal digits."""
 
     type = Text()
     inherit_cache = True
+    in_general = "lower(hex({0}))"
+    in_postgresql = "encode({0}, 'hex')"
 
 
-@compiles(Hex)
-def _lower_hex(element: Hex, compiler: SQLCompiler, **options: Any) -> str:
-    return f"lower(hex({compiler.process(element.clauses, **options)}))"
-
-
-@compiles(Hex, "postgresql")
-def _encode_hex(element: Hex, compiler: SQLCompiler, **options: Any) -> str:
-    return f"encode({compiler.process(element.clauses, **options)}, 'hex')"
-
-
-class WholeSeconds(FunctionElement[int]):
+class WholeSeconds(EngineFunction[int]):
     """A time in seconds, rounded down."""
 
     type = BigInteger()
     inherit_cache = True
-
-
-@compiles(WholeSeconds)
-def _truncated(element: WholeSeconds, compiler: SQLCompiler, **options: Any) -> str:
-    return f"CAST({compiler.process(element.clauses, **options)} AS INTEGER)"
-
-
-@compiles(WholeSeconds, "postgresql")
-def _floored(element: WholeSeconds, compiler: SQLCompiler, **options: Any) -> str:
-    return f"CAST(floor({compiler.process(element.clauses, **options)}) AS BIGINT)"  # there a cast rounds
+    in_general = "CAST({0} AS INTEGER)"
+    in_postgresql = "CAST(floor({0}) AS BIGINT)"  # there a cast rounds

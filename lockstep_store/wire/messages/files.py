@@ -176,9 +176,9 @@ class ListReply(Message):
 
 
 class ListedFiles(Message):
-    """The files of a page as columns: what the lists have in one place describes one file.
+    """The files of a page as columns: the entries at the same place in each list describe one file.
 
-    A page has a thousand files, and its columns are made, sent and read at a fraction of the cost of as many messages.
+    Columns of a thousand files cost a fraction of as many messages to make, send and read.
     """
 
     paths: list[str]

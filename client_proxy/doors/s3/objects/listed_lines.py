@@ -12,7 +12,7 @@ from client_proxy.doors.s3.objects.object_metadata import CHECKSUM_TYPE, STORAGE
 from client_proxy.doors.s3.protocol.replies import Written, escape, escape_all
 from client_proxy.doors.s3.protocol.timestamps import ISO_FRACTIONS, iso_second
 from lockstep_store.wire.messages.files import ListedFiles, ListedVersions
-from lockstep_store.wire.messages.s3 import ETAG_ENTRY, etag_of_content
+from lockstep_store.wire.messages.s3 import etag_of_content
 
 # Characters that `encoding-type=url` does not escape, apart from letters and digits.
 _SAFE = "/-_.~"
@@ -103,7 +103,7 @@ def _names(paths: list[str], is_url: bool) -> list[str]:
 
 def _etags(files: ListedFiles) -> list[str]:
     given = zip(files.metadata, files.digests, strict=True)
-    return escape_all([one.get(ETAG_ENTRY) or etag_of_content(one, digest) for one, digest in given])
+    return escape_all([etag_of_content(one, digest) for one, digest in given])
 
 
 def _summaries(metadata: list[dict[str, str]]) -> list[tuple[str, str]]:
