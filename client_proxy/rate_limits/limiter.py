@@ -11,6 +11,7 @@ from typing import NamedTuple
 from client_proxy.metrics import RATE_LIMITED
 from client_proxy.rate_limits.rules import By, RateClass, RateRule
 from lockstep_store.runtime.addresses import counted_as
+from lockstep_store.runtime.http.exchange import LIMIT_HEADER
 from lockstep_store.wire.errors import RateLimited
 
 Take = Callable[[RateRule, str], tuple[bool, int, int]]
@@ -102,7 +103,7 @@ def standing_headers(standings: Iterable[RateStanding]) -> list[tuple[str, str]]
         return []
     policies = ", ".join(f'"{each.policy}";q={each.limit};w={each.window_seconds}' for each in found)
     limits = ", ".join(f'"{each.policy}";r={each.left};t={each.seconds}' for each in found)
-    return [("RateLimit-Policy", policies), ("RateLimit", limits)]
+    return [("RateLimit-Policy", policies), (LIMIT_HEADER, limits)]
 
 
 def refusal_headers(error: RateLimited) -> list[tuple[str, str]]:

@@ -1,8 +1,8 @@
-"""Which threads of the directory a call may occupy. What proxies ask for on behalf of people cannot hold up the rest.
+"""Which threads of the directory a call may occupy. Proxies' calls on behalf of people cannot hold up the rest.
 
-Heartbeats, commits and whatever else programs do for themselves have no bound but the pool's, and PROGRAM_THREADS of it
-to themselves. Waiting for a lock, and what ends something (a lock, a log-in, a key, a program), have shares of their
-own, because they must be possible while everything else is too busy.
+Heartbeats, commits and other calls of programs for themselves are bounded by the pool alone, and PROGRAM_THREADS of it
+are theirs. Calls that wait for a lock, and those that end something (a lock, a log-in, a key, a program), have their
+own shares, because they must succeed while everything else is busy.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ OF_PROGRAMS = frozenset(
         cluster.RENEW_CERTIFICATE,
     )
 )
-"""No person's request causes one of these directly: only their number of programs and of writes bounds them."""
+"""No person's request causes one of these directly: the numbers of programs and of writes bound them."""
 
 ENDING = frozenset(
     call.path
@@ -78,7 +78,7 @@ class DirectoryShares:
 
     def __init__(self, threads: int) -> None:
         self.people = ThreadShare(threads, threads)
-        # Callers that wait for a lock occupy their threads for long, so that they get more of them.
+        # Callers that wait for a lock occupy their threads for long, so they get more of them.
         self.locking = ThreadShare(MAX_BLOCKED + _LOCKING, _LOCKING)
         self.ending = ThreadShare(_ENDING, _ENDING)
         self.pool = self.people.threads + self.locking.threads + self.ending.threads + PROGRAM_THREADS

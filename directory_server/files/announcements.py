@@ -1,6 +1,6 @@
-"""Announces the paths that a transaction will probably change, to those who read them under leases.
+"""Announces the paths that a transaction will probably change, so that their read leases end before it begins.
 
-The transaction ends these leases in any case; but then everyone who shares it waits for the slowest proxy.
+The transaction would end them itself, but then everyone who shares it would wait for the slowest proxy.
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 
 Announced = Callable[[Iterable[tuple[str, str]]], AbstractContextManager[None]]
-"""Surrounds a transaction; gets buckets and paths."""
+"""Surrounds a transaction that changes these buckets and paths."""
 
 
-def nobody_told(_: Iterable[tuple[str, str]]) -> AbstractContextManager[None]:
+def unannounced(_: Iterable[tuple[str, str]]) -> AbstractContextManager[None]:
     """Without read leases."""
     return nullcontext()

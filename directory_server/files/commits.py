@@ -15,7 +15,7 @@ from prometheus_client import Counter, Histogram
 
 from directory_server.access.decisions import standing_by_name
 from directory_server.files import past_writes
-from directory_server.files.announcements import Announced, nobody_told
+from directory_server.files.announcements import Announced, unannounced
 from directory_server.files.batch import attempt, outcome
 from directory_server.files.hooks import Hooks, PartContent, is_part
 from directory_server.files.moment import Moment, MomentClock
@@ -60,7 +60,7 @@ class Commits:
     """Commits writes. Thread-safe. `ticket_seconds` bounds how long a write may take from begin to commit.
 
     `note_done` is called for every announced content whose ticket was committed. `given_up` returns whether a server
-    was allowed to drop its copy of a content at or after a directory time. `announced` tells who reads under leases.
+    was allowed to drop its copy of a content at or after a directory time. `announced` ends read leases first.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class Commits:
         hooks: Hooks,
         given_up: Callable[[Reader, Digest, str, float], bool] = lambda reader, digest, server, since: False,
         note_done: Callable[[Digest], None] = lambda digest: None,
-        announced: Announced = nobody_told,
+        announced: Announced = unannounced,
     ) -> None:
         self._store = store
         self._clock = clock

@@ -49,7 +49,7 @@ def list_files(reader: Reader, request: ListRequest) -> ListPage:
 
 
 def list_columns(reader: Reader, request: ListRequest, owner: str = "") -> ListPage:
-    """Return the same page with columns. Everybody may see all of it, and authors are owners, or `owner` is."""
+    """Return the same page as columns, for people who may see all of it. `owner` owns the files, else their authors."""
     parts: list[Row] = []
     prefixes: list[str] = []
     with_authors = request.owners and not owner
@@ -83,13 +83,13 @@ def _digests(reader: Reader, place: _Place, metadata: str, count: int) -> str:
 
 
 def _joined(arrays: Iterable[str | None]) -> Any:
-    """Join JSON arrays, or what is in them, to one array, which a message contains as it is."""
+    """Join JSON arrays, or their contents without brackets, to one array that a message contains as it is."""
     inside = (text.removeprefix("[").removesuffix("]") for text in arrays if text)
     return msgspec.Raw(f"[{','.join(filter(None, inside))}]".encode())
 
 
 class _Read(NamedTuple):
-    """What a read has added to a page."""
+    """What a read added to a page."""
 
     length: int
     last: str
@@ -125,7 +125,7 @@ def _page_with_folders(
 
 
 def _start(request: ListRequest) -> str:
-    """Return a text that no path of the page is less than, and every path before it is."""
+    """Return the lower bound of the page: not above its first path, and above every path before that."""
     if request.after < request.prefix or not request.after:
         return request.prefix
     if common_prefix(request.after, request.prefix, request.delimiter) == request.after:
@@ -178,7 +178,7 @@ def has_version_columns(request: VersionsRequest) -> bool:
 
 
 def list_version_columns(reader: Reader, request: VersionsRequest, owner: str = "") -> VersionsPage:
-    """Return the same page with columns. Everybody may see all of it, and authors are owners, or `owner` is."""
+    """Return the same page as columns: see `list_columns`."""
     request = _with_known_place(reader, request)
     after = request.after
     place = {"bucket": request.bucket, "end": request.prefix + listings.LAST, "count": request.limit}
@@ -220,7 +220,7 @@ def _with_known_place(reader: Reader, request: VersionsRequest) -> VersionsReque
 
 
 def _continued(request: VersionsRequest) -> str | None:
-    """Return the path whose newest version an earlier page has shown."""
+    """Return the path whose newest version an earlier page showed."""
     return request.after[0] if request.after is not None and request.after[1] != _NEWEST else None
 
 

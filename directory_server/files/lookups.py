@@ -1,7 +1,7 @@
 """Lookups and listings of files and versions. Each call reads one snapshot.
 
-The reply to a lookup may come with a read lease, if every later lookup of the same kind would get the same reply until
-one of a few rows changes: those that `_keys_of` names.
+The reply to a lookup may come with a read lease if it stays the same, for every lookup of its kind, until one of a few
+rows changes: those that `_keys_of` names.
 """
 
 from __future__ import annotations
@@ -120,10 +120,10 @@ class Lookups:
         return reply
 
     def _offer(self, reader: Reader, number: int, item: LookupItem, found: FileVersion, batch: _Batch) -> None:
-        """Offer a lease on a reply, unless the reply may become another one although no row changes."""
+        """Offer a lease on a reply, unless the reply may change although no row does."""
         if item.version is not None or found.lock is not None or found.data_key is not None or found.damaged:
             return
-        # Judged once more, with the person as this snapshot has them: the caches may be a moment behind.
+        # Judged once more, with the person from this snapshot: the caches may be a moment behind.
         person, identity = person_in(reader, item.credential)
         if person.access is not None and person.access.source_action:
             return

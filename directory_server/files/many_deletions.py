@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from directory_server.files.announcements import Announced, nobody_told
+from directory_server.files.announcements import Announced, unannounced
 from directory_server.files.batch import attempt, outcome
 from directory_server.metadata.store import MetadataStore, Tx
 from directory_server.people.person import Person
@@ -23,7 +23,7 @@ def delete_many(
     identify: Callable[[str], Person],
     delete: Delete,
     items: list[DeleteRequest],
-    announced: Announced = nobody_told,
+    announced: Announced = unannounced,
 ) -> DeleteManyReply:
     """Run `delete` for each item. Durable on return, safe to repeat with the same write ids."""
 

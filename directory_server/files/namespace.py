@@ -11,7 +11,7 @@ from typing import Protocol
 from directory_server.access.decisions import Standing, standing
 from directory_server.access.version_settings import may_bypass_governance
 from directory_server.files import past_writes
-from directory_server.files.announcements import Announced, nobody_told
+from directory_server.files.announcements import Announced, unannounced
 from directory_server.files.hooks import Hooks
 from directory_server.files.lookups import not_found
 from directory_server.files.moment import Moment, MomentClock
@@ -56,7 +56,7 @@ class Namespace:
         locks: Locks,
         copies: int,
         hooks: Hooks,
-        announced: Announced = nobody_told,
+        announced: Announced = unannounced,
     ) -> None:
         self._store = store
         self.announced = announced

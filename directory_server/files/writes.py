@@ -13,7 +13,7 @@ from directory_server.access.decisions import Standing, access_of, standing
 from directory_server.access.known_content import readable_size
 from directory_server.cluster.placement import Candidate, choose
 from directory_server.files import past_writes
-from directory_server.files.announcements import Announced, nobody_told
+from directory_server.files.announcements import Announced, unannounced
 from directory_server.files.batch import attempt, outcome
 from directory_server.files.commits import COMMITS, CommitLocks
 from directory_server.files.hooks import Hooks, PartContent, is_part
@@ -99,7 +99,7 @@ class Writes:
         ticket_seconds: float,
         hooks: Hooks,
         note_open: Callable[[Digest, float], None] = lambda digest, expires: None,
-        announced: Announced = nobody_told,
+        announced: Announced = unannounced,
     ) -> None:
         self._store = store
         self._clock = clock

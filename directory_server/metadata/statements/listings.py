@@ -1,11 +1,11 @@
 """Statements that read a page of a bucket's files or versions.
 
-As rows, one for each entry; or as columns, a single row of JSON arrays, which a reply contains as they are. So a page
-of a thousand files makes no object in this program.
+They return rows, one for each entry, or columns: a single row of JSON arrays, which a reply contains as they are. A
+page of a thousand files then makes no object in this program.
 
-Parameters: `bucket`; `start` and `end`, which the paths in question are not less than, and less than; `count` of
-entries. With a delimiter also `delimiter`; `rest`, the first character of a path in which to look for it; `beside`, how
-much longer a common prefix is than the delimiter's place in that rest; and `last`, which is LAST.
+Parameters: `bucket`; paths from `start` up to, but not including, `end`; `count` of entries. With a delimiter also
+`delimiter`; `rest`, the place in a path from which to look for it; `beside`, how much longer a common prefix is than
+the delimiter's place in that rest; and `last`, which is LAST.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from lockstep_store.wire.messages.s3 import ETAG_ENTRY
 from lockstep_store.wire.names import MAX_PATH_BYTES
 
 FIRST = "\x01"
-"""Less than anything that can follow in a path: a path and FIRST is less than every path after it."""
+"""Less than any character of a path: a path with FIRST appended is less than every path after it."""
 LAST = chr(0x10FFFF) * (MAX_PATH_BYTES // 4 + 1)
-"""Greater than anything that can follow in a path: a beginning of paths and LAST is greater than all of these paths."""
+"""Greater than the rest of any path: a prefix with LAST appended is greater than all paths with that prefix."""
 ETAG_MARK = f'"{ETAG_ENTRY}":'
-"""Occurs once in encoded metadata with an ETag; within their texts, quotation marks are escaped."""
+"""Occurs once in encoded metadata with an ETag: quotation marks within texts are escaped."""
 
 
 class Entries(NamedTuple):

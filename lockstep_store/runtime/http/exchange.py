@@ -64,7 +64,7 @@ class Exchange:
         self._reserved = 0
         self._started = False
         self._kept = False
-        """Whether all is sent, and what the reply takes is given back when the client has read it."""
+        """Whether the reply ends without this thread: it is held, or sent and not yet read by the client."""
         self._over = False
         self._letting_go = threading.Lock()
         self._status, self._headers = 0, []  # type: tuple[int, list[tuple[str, str]]]

@@ -1,7 +1,7 @@
 """Holds replies for a moment, without a thread.
 
-A client that ignores its rate limit asks again as soon as it was refused. Refusing it thousands of times a second would
-cost everybody else more than serving it, so the refusal comes late: it asks the client to wait longer than that anyway.
+A client that ignores its rate limit asks again as soon as it is refused. Refusing it thousands of times a second would
+cost everybody else more than serving it, so its refusals come late, by less than the wait that they ask for.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ MAX_HELD = 1024
 
 
 class LateReplies:
-    """Sends each reply HOLD_SECONDS after it was given. Thread-safe."""
+    """Sends each reply after HOLD_SECONDS. Thread-safe."""
 
     def __init__(self) -> None:
         self._held: deque[tuple[float, Callable[[], None]]] = deque()

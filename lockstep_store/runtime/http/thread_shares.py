@@ -13,13 +13,14 @@ from lockstep_store.runtime.http.admission import TURNED_AWAY
 from lockstep_store.wire.errors import Overloaded
 
 WAIT_SECONDS = 4.0
-"""How long a request waits for its turn: less than a proxy's time-out, so that it gets the reason."""
+"""How long a request waits for its turn: less than a proxy's time-out, so that the proxy gets the reason. A read that
+another file server can serve goes there sooner."""
 
 
 class ThreadShare:
     """At most `running` requests of one kind at a time, and `waiting` more that wait for their turn. Thread-safe.
 
-    A waiting request occupies a thread, too. The line is for bursts: more running at a time would only compete for the
+    A waiting request occupies a thread, too. The line is for bursts: more of them at a time would only compete for the
     interpreter.
     """
 
@@ -44,7 +45,7 @@ class ThreadShare:
         raise Overloaded("too many requests of people are in progress, so nothing was done: retry shortly")
 
     def _wait(self) -> bool:
-        """Whether the request's turn came. The caller has `_guard`."""
+        """Whether the request's turn came. The caller holds `_guard`."""
         if self.in_line == self._longest_line:
             return False
         self.in_line += 1
@@ -62,7 +63,7 @@ class ThreadShare:
 
 
 class StreamPlace:
-    """The thread that a streamed reply occupies until it was sent. Giving it back again does nothing."""
+    """The thread that a streamed reply occupies until it is sent. Giving it back again does nothing."""
 
     def __init__(self, share: ThreadShare) -> None:
         self._share = [share]

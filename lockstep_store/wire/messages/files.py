@@ -136,7 +136,7 @@ class LookupItem(Message):
     """The reply lets the person learn about the content, so it requires the right to read, whatever the request is: a
     write with If-Match is such a request."""
     wants_lease: bool = False
-    """The proxy would like to answer more requests of this kind with the reply (see `read_leases`)."""
+    """The proxy asks for a read lease on the reply, to answer more requests of this kind with it."""
 
 
 class LookupRequest(Message):

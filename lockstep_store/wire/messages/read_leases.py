@@ -1,4 +1,4 @@
-"""Read leases: the directory's promise to a proxy that it hears of a change before the change takes effect.
+"""Read leases: the directory's promise to a proxy to announce a change to a reply before the change takes effect.
 
 A proxy asks for leases with its look-ups (`LookupItem.wants_lease`), and holds a session open with READ_LEASES: a long
 poll whose reply names the leases that are broken, and whose next request confirms that they are no longer used. A
@@ -20,7 +20,7 @@ TERM_SECONDS = 2.0
 LEASE_SECONDS = 10.0
 """How old the reply behind a lease may become before it is looked up again."""
 SHARE_OF_PROXY = 0.9
-"""The part of each of these times for which a proxy trusts a lease. So clocks may differ in speed by a tenth."""
+"""The part of each of these times for which a proxy trusts a lease: clocks may differ in speed by a tenth."""
 MAX_DROPPED = 1000
 MAX_POLL_SECONDS = 1.0
 LeaseId = Annotated[int, Meta(ge=1)]
@@ -41,7 +41,7 @@ class ReadLeasesRequest(Message):
     session: Text = ""
     done: Annotated[int, Meta(ge=0)] = 0
     dropped: Annotated[list[LeaseId], Meta(max_length=MAX_DROPPED)] = []
-    """Leases that the proxy has given up by itself."""
+    """Leases that the proxy has given up of its own accord."""
     wait_seconds: Annotated[float, Meta(ge=0, le=MAX_POLL_SECONDS)] = 0.0
     """How long the reply may wait for a break."""
 
@@ -49,8 +49,8 @@ class ReadLeasesRequest(Message):
 class ReadLeasesReply(Message):
     """`broken` are the leases of every break up to number `through` that was not confirmed.
 
-    With an empty `session` there is none of that name (any more), and no lease of it is valid. `extended`: the
-    session's leases are valid for `term_seconds` from the sending of the request.
+    An empty `session`: the session has ended, and none of its leases is valid. `extended`: the session's leases are
+    valid for `term_seconds` from the sending of the request.
     """
 
     session: Text = ""

@@ -28,12 +28,11 @@ UNRECORDED = frozenset(
 )
 """Restoring empties these. Lock numbers are in `counter` and `path_fence`."""
 
-UNRECORDED_BUT_TOLD = ("session",)
-"""Of these, deleted rows are told to the commit guard. That a log-in ended must reach who trusts it."""
+UNRECORDED_BUT_REPORTED = ("session",)
+"""Of these, the commit guard gets the deleted rows: a log-in that ended must end the read leases under it."""
 
-_COLLECTED = (
-    "SELECT (SELECT group_concat(body, char(10)) FROM changed_row), (SELECT group_concat(body, char(10)) FROM told_row)"
-)
+_LINES = "SELECT group_concat(body, char(10)) FROM"
+_COLLECTED = f"SELECT ({_LINES} changed_row), ({_LINES} reported_row)"
 _NEWEST = "SELECT sequence, end_offset, chain FROM redo_record ORDER BY sequence DESC LIMIT 1"
 _WRITE = "INSERT INTO redo_record (sequence, end_offset, chain, body) VALUES (?, ?, ?, ?)"
 _TRIM = """DELETE FROM redo_record WHERE sequence IN (
@@ -86,29 +85,29 @@ class RedoWriter:
         # A replaced row fires its own trigger only so.
         connection.execute("PRAGMA recursive_triggers = ON").close()
         connection.execute("CREATE TEMP TABLE changed_row (body TEXT NOT NULL)").close()
-        connection.execute("CREATE TEMP TABLE told_row (body TEXT NOT NULL)").close()
+        connection.execute("CREATE TEMP TABLE reported_row (body TEXT NOT NULL)").close()
         connection.execute("BEGIN").close()
         for table, columns in _tables(connection).items():
             for trigger in _triggers(table, columns):
                 connection.execute(trigger).close()
-        for table in UNRECORDED_BUT_TOLD:
+        for table in UNRECORDED_BUT_REPORTED:
             gone = _gone(table, _columns(connection, table))
             connection.execute(
-                f'CREATE TEMP TRIGGER told_{table}_delete AFTER DELETE ON main."{table}" '  # noqa: S608 - our own names
-                f"BEGIN INSERT INTO told_row VALUES ({gone}); END"
+                f'CREATE TEMP TRIGGER reported_{table} AFTER DELETE ON main."{table}" '  # noqa: S608 - our own names
+                f"BEGIN INSERT INTO reported_row VALUES ({gone}); END"
             ).close()
         connection.execute("COMMIT").close()
 
     def write(self) -> str:
         """At a transaction's end: write its record, and remove records beyond what is kept. Raises sqlite3.Error.
 
-        Return what the transaction changed: the record's lines, and those of the rows `UNRECORDED_BUT_TOLD`.
+        Return what the transaction changed: the record's lines, and those of the rows `UNRECORDED_BUT_REPORTED`.
         """
-        body, told = self._connection.execute(_COLLECTED).fetchone()
-        if told is not None:
-            self._connection.execute("DELETE FROM told_row")
+        body, reported = self._connection.execute(_COLLECTED).fetchone()
+        if reported is not None:
+            self._connection.execute("DELETE FROM reported_row")
         if body is None:
-            return told or ""
+            return reported or ""
         self._connection.execute("DELETE FROM changed_row")
         before = self._newest or self._read_newest()
         newest = _Newest(before.sequence + 1, before.end + len(body), next_chain(before.chain, body))
@@ -118,7 +117,7 @@ class RedoWriter:
         if self._since_trim >= TRIM_EVERY:
             self._since_trim = 0
             self._connection.execute(_TRIM, (2 * TRIM_EVERY, KEPT_BYTES))
-        return body if told is None else f"{body}\n{told}"
+        return body if reported is None else f"{body}\n{reported}"
 
     def _read_newest(self) -> _Newest:
         """Before the first record: write the row that it follows, with a chain that no other metadata has."""

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from directory_server.metadata.engines.sqlite.redo import UNRECORDED, UNRECORDED_BUT_TOLD
+from directory_server.metadata.engines.sqlite.redo import UNRECORDED, UNRECORDED_BUT_REPORTED
 from directory_server.metadata.engines.sqlite.store import SqliteStore
 from directory_server.metadata.schema import metadata
 from directory_server.metadata.statements import people
@@ -30,7 +30,7 @@ def test_every_table_is_known() -> None:
     tables = set(metadata.tables)
     assert not LEASED_ON & NOT_READ
     assert tables == LEASED_ON | NOT_READ
-    assert set(UNRECORDED) & LEASED_ON == set(UNRECORDED_BUT_TOLD), "the store tells nobody of changes of these tables"
+    assert set(UNRECORDED) & LEASED_ON == set(UNRECORDED_BUT_REPORTED), "the store reports no change of these"
 
 
 def test_an_unknown_table_ends_every_lease() -> None:
