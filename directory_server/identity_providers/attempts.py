@@ -46,8 +46,6 @@ class Attempt:
     verifier: str = field(default_factory=lambda: secrets.token_urlsafe(48), repr=False)
     guard: threading.Lock = field(default_factory=threading.Lock)
     asking: bool = False
-    redeemed: bool = False
-    """The code was sent to the provider, which takes it once."""
     device: DeviceCode | None = None
     poll_seconds: float = 5.0
     next_poll: float = 0.0
@@ -119,7 +117,6 @@ class Attempts:
             if answer:
                 code = self._code(attempt, answer)
                 self._ask(attempt, lambda: self._redeem(attempt, code))
-                attempt.redeemed = True
         elif attempt.device is not None and self._clock.now() >= attempt.next_poll:
             device = attempt.device
             self._ask(attempt, lambda: self._poll(attempt, device.code))
@@ -135,8 +132,6 @@ class Attempts:
             raise NotLoggedIn("the provider's answer has the same argument twice: begin again")
         if not compare_digest(given.get("state", "").encode(), attempt.state.encode()):
             raise NotLoggedIn("the browser's answer belongs to another log-in (its state is another one): begin again")
-        if attempt.redeemed:
-            raise NotLoggedIn("this log-in was answered already: begin again")
         issuer = given.get("iss")
         if issuer != attempt.known.settings.issuer and (issuer is not None or attempt.known.endpoints().names_issuer):
             raise NotLoggedIn("the browser's answer comes from another provider: begin again")

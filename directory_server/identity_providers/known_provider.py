@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Protocol
 from directory_server.identity_providers import discovery
 from directory_server.identity_providers.discovery import Endpoints
 from directory_server.identity_providers.outgoing import CONNECT_SECONDS, TOTAL_SECONDS, Ask, ProviderFailed
-from directory_server.identity_providers.provider import Claims, Provider
+from directory_server.identity_providers.provider import Claims, Provider, unmet
 from lockstep_store.runtime.tls.trusted_cas import tls_context
 from lockstep_store.runtime.tracing import log
-from lockstep_store.wire.errors import Conflict, LockstepError, NotLoggedIn, Overloaded, Unavailable
+from lockstep_store.wire.errors import Conflict, Forbidden, LockstepError, NotLoggedIn, Overloaded, Unavailable
 
 if TYPE_CHECKING:
     from directory_server.identity_providers.id_tokens import SigningKey
@@ -182,6 +182,15 @@ class KnownProvider:
         except Unavailable:
             self._idle.wait(CONNECT_SECONDS + TOTAL_SECONDS)
             return self.verify(token, audiences, nonce)
+
+    def demand_required(self, claims: Claims) -> None:
+        """Raise Forbidden unless the claims have the values that an administrator requires."""
+        missing = unmet(self.settings, claims)
+        if missing:
+            raise Forbidden(
+                f"you may not log in here: your claim {missing!r} at {self.name} has none of the values that an "
+                "administrator requires"
+            )
 
     def _refused(self, error: Exception, **facts: bool) -> NotLoggedIn:
         return NotLoggedIn(f"the id token of {self.name} is not accepted: {error}", id_token=True, **facts)

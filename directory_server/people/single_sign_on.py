@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from directory_server.identity_providers.attempts import Attempts
 from directory_server.identity_providers.known_provider import KnownProvider
-from directory_server.identity_providers.provider import Claims, role_of, unmet, values_of
+from directory_server.identity_providers.provider import Claims, role_of, values_of
 from directory_server.identity_providers.providers import IdentityProviders
 from directory_server.metadata.statements import identity_providers as rows
 from directory_server.metadata.statements import people
@@ -106,12 +106,7 @@ class SingleSignOn:
         return SignOn(attempt.id, "done", known.name, login=login)
 
     def _log_in(self, known: KnownProvider, claims: Claims, client: str, address: str) -> LoginReply:
-        missing = unmet(known.settings, claims)
-        if missing:
-            raise Forbidden(
-                f"you may not log in here: your claim {missing!r} at {known.name} has none of the values that an "
-                "administrator requires"
-            )
+        known.demand_required(claims)
         issuer, subject, role = known.settings.issuer, claims["sub"], role_of(known.settings, claims)
         with self._store.read() as reader:
             name = rows.account_of(reader, issuer, subject)

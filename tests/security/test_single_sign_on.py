@@ -9,12 +9,13 @@ from urllib.parse import urlencode
 
 import pytest
 
-from directory_server.identity_providers.attempts import Attempts
+from directory_server.identity_providers.attempts import Attempt, Attempts
 from lockstep_store.wire.errors import Forbidden, NotLoggedIn
 from lockstep_store.wire.messages import single_sign_on as sm
 from lockstep_store.wire.messages import users as um
 from lockstep_store.wire.messages.base import CredentialRequest
 from lockstep_store.wire.messages.people import LOGIN, WHO_AM_I, PasswordRequest
+from tests.fakes.identity_provider import ISSUER
 from tests.fakes.sign_on import CALLBACK, SignOnRig, asked_of
 from tests.fakes.whole_cluster import WholeCluster
 
@@ -63,6 +64,25 @@ def test_rules_that_changed_count_for_log_ins_under_way(rig: SignOnRig) -> None:
         rig.put(secret="one")
 
 
+def test_an_account_that_is_unlinked_meanwhile_is_not_logged_in_to(
+    rig: SignOnRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The link is read again in the transaction of the token."""
+    rig.put()
+    rig.log_in("ann")
+    log_ins = rig.cluster.directory.log_ins
+    open_session = log_ins.open_session
+
+    def unlink_first(*given: Any) -> Any:
+        rig.call(sm.UNLINK_IDENTITY, sm.UnlinkIdentityRequest(rig.cluster.admin_key, ISSUER, "subject-1"))
+        return open_session(*given)
+
+    started = verified(rig)
+    monkeypatch.setattr(log_ins, "open_session", unlink_first)
+    with pytest.raises(NotLoggedIn, match="was changed"):
+        rig.go_on(started)
+
+
 def test_a_role_from_a_provider_makes_no_administrator_of_a_password(
     tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
@@ -103,12 +123,41 @@ def test_a_log_in_shows_its_secrets_in_no_log(rig: SignOnRig) -> None:
             assert secret not in shown
 
 
+def begun(rig: SignOnRig, **settings: Any) -> tuple[Attempts, Attempt, dict[str, str]]:
+    """A log-in that a directory has begun, and what the provider is asked for it."""
+    rig.put(**settings)
+    attempts = Attempts(rig.cluster.directory.clock)
+    started = attempts.start(rig.providers.named("lab"), "browser", CALLBACK, "test")
+    return attempts, attempts.find(started.id), asked_of(started)
+
+
+def test_two_requests_at_once_get_one_log_in(rig: SignOnRig) -> None:
+    """Both have found it; the second to be answered is refused."""
+    attempts, attempt, asked = begun(rig)
+    token = rig.provider.token(rig.wall, nonce=asked["nonce"], preferred_username="ann")
+    rig.provider.token_replies.append((200, {"id_token": token}))
+    attempts.go_on(attempt, urlencode({"code": "c", "state": asked["state"]}))
+    claims = attempts.go_on(attempt, "")
+    assert not isinstance(claims, sm.SignOn)
+    with pytest.raises(NotLoggedIn, match="ended already"):
+        attempts.go_on(attempt, "")
+
+
+def test_an_answer_that_is_no_query_is_refused(rig: SignOnRig) -> None:
+    """Too many arguments, or bytes that are not UTF-8; the log-in goes on with the right answer."""
+    attempts, attempt, asked = begun(rig)
+    for answer in ("&".join(f"a{number}=1" for number in range(21)), f"state={asked['state']}&code=%ff"):
+        with pytest.raises(NotLoggedIn, match="cannot be read"):
+            attempts.go_on(attempt, answer)
+    assert rig.provider.token_replies == []
+    rig.provider.token_replies.append((200, {"id_token": rig.provider.token(rig.wall, nonce=asked["nonce"])}))
+    attempts.go_on(attempt, urlencode({"code": "c", "state": asked["state"]}))
+    assert not isinstance(attempts.go_on(attempt, ""), sm.SignOn)
+
+
 def test_a_log_in_keeps_only_the_claims_that_decide(rig: SignOnRig) -> None:
     """Thousands of log-ins may wait to be asked for, and a provider's people decide how long their profiles are."""
-    rig.put(require=["realm.roles=staff"], username_claim="email")
-    known, attempts = rig.providers.named("lab"), Attempts(rig.cluster.directory.clock)
-    started = attempts.start(known, "browser", CALLBACK, "test")
-    asked, attempt = asked_of(started), attempts.find(started.id)
+    attempts, attempt, asked = begun(rig, require=["realm.roles=staff"], username_claim="email")
     used = {"sub": "subject-1", "email": "ann@lab.test", "email_verified": True, "realm": {"roles": ["staff"]}}
     token = rig.provider.token(rig.wall, nonce=asked["nonce"], picture="x" * 9000, **used)
     rig.provider.token_replies.append((200, {"id_token": token}))

@@ -47,7 +47,8 @@ class WebIdentities:
         self._providers = providers
 
     def create(self, request: WebIdentityRequest) -> WebIdentitySession:
-        """Make a session. NotLoggedIn for a token that is not accepted, Forbidden unless the role trusts it.
+        """Make a session. NotLoggedIn for a token that is not accepted; Forbidden unless it has the claims that the
+        provider's settings require, and the role trusts it.
 
         Unavailable while the provider's keys are fetched, BadRequest for an invalid policy or a duration beyond the
         role's.
@@ -59,6 +60,7 @@ class WebIdentities:
             known = self._providers.of_token(request.token)
             provider = known.name
             claims = known.verify(request.token, known.settings.token_audiences)
+            known.demand_required(claims)
             return self._store.write(lambda tx: self._session(tx, request, claims, known))
         except (NotLoggedIn, Forbidden) as error:
             self._note_refusal(request, provider, error)

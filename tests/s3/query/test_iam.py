@@ -297,6 +297,16 @@ def test_a_role_of_another_ends_with_its_taker(rig: S3Rig, ann: Caller, anns: st
     assert read(session.s3, anns, "in/k") == b"content"
 
 
+def test_nobody_takes_a_role_of_a_disabled_account(rig: S3Rig, carol: Caller) -> None:
+    """Its trust policy counts again once the account is enabled."""
+    gus = account(rig, new_name("gus"))
+    role = new_role(gus, "carol", ALL)
+    rig.cluster.ask("PATCH", f"/users/{gus.account}", b'{"disabled": true}')
+    assert refused(carol.sts.assume_role, RoleArn=role, RoleSessionName="job") == IAM_DENIED
+    rig.cluster.ask("PATCH", f"/users/{gus.account}", b'{"disabled": false}')
+    assert carol.assume(role)
+
+
 def test_a_users_policy_or_a_roles_trust_lets_it_take_a_role(ann: Caller, anns: str) -> None:
     """As at AWS: a trust policy that names the account leaves it to the user's own policies."""
     name, bob = new_user(ann)

@@ -199,6 +199,19 @@ def test_a_login_token_is_good_for_programs_too_only_if_the_role_says_so(
     assert refusal(ann, lab, make_role(trust(aud="sts.lab.test")), token) == STS_DENIED
 
 
+def test_required_claims_hold_for_programs_too(ann: Caller, lab: SignOnRig, make_role: MakeRole) -> None:
+    """A trust policy without conditions admits nobody whom the provider's rules keep out."""
+    role, require = make_role(trust()), ["team=storage", "team=backup"]
+    lab.put(audiences=["sts.lab.test", "other"], require=require)
+    try:
+        for claims in ({}, {"team": "sales"}, {"team": {"storage": True}}):
+            token = lab.provider.token(lab.wall, aud="sts.lab.test", **claims)
+            assert refusal(ann, lab, role, token) == STS_DENIED, claims
+        assert take(ann, lab, role, lab.provider.token(lab.wall, aud="sts.lab.test", team=["x", "backup"]))
+    finally:
+        lab.put(audiences=["sts.lab.test", "other"])
+
+
 def test_new_keys_are_worth_a_second_try(ann: Caller, lab: SignOnRig, make_role: MakeRole) -> None:
     """IDPCommunicationError, which SDKs repeat by themselves, while the keys are fetched."""
     role = make_role(trust())

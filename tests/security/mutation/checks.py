@@ -59,7 +59,9 @@ CALLS: dict[str, Allow] = {
     # People
     "check_enabled": NOTHING,
     "federates": TRUE,
-    "unmet": _constant(""),
+    "demand_required": NOTHING,
+    "demand_unchanged": NOTHING,
+    "_demand_unchanged": _constant(False),
     "administrator": _any_account,
     "anyone": _anybody,
     "authenticate": _anybody,
@@ -122,6 +124,7 @@ NO_CHECKS: dict[str, str] = {
     "directory_server.api.router:DirectoryApi._put_bucket_setting:identify": "names who changed it, after the change",
     "directory_server.files.buckets:Buckets.create.work:owner": "chooses the words of a refusal",
     "client_proxy.doors.s3.door:S3Door._answer:identify": "asks the gate, whose own checks are in the list",
+    "directory_server.identity_providers.provider:role_of:read_only": "a provider's rules, not a person's role",
     "directory_server.people.second_factors:SecondFactors.state:is_required": "shows it",
     "lockstep_store.runtime.tls.join_token:JoinToken.decode:is_role": "a client reads its own invitation",
 }
