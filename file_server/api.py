@@ -78,7 +78,7 @@ class FileServerApi:
         people = ThreadShare(threads, threads)
         self.wsgi = Api("file_server", id, verify_peer, lambda path: people)
         self.pool = people.threads + threads
-        """How many threads the runner needs: people's bytes, which proxies send and read, leave `threads` to others."""
+        """How many threads the runner needs: requests of proxies always leave `threads` of them to other programs."""
         self.wsgi.health = health
         self.wsgi.serve(MISSING_CHUNKS, self._missing, CALLERS)
         self.wsgi.serve(SMALL_WRITES, lambda request, _: small.write(request), CALLERS)

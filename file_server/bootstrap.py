@@ -49,7 +49,7 @@ from lockstep_store.wire.messages.servers import WRITE_PATH
 
 REBUILD_SECONDS = 1.0
 LOGGED_DIGITS = 16
-"""In the log, so much of a chunk's stored name stands for its digest."""
+"""The log shows so many digits of a chunk's stored name instead of its digest."""
 
 
 class Network(Caller, Streamer, Opener, Protocol):
@@ -167,7 +167,7 @@ class FileServer:
         ]
 
     def logged_digest(self, digest: str) -> str:
-        """Return what the log shows instead of a digest, because it may be on the disk that must not show it."""
+        """Return what the log shows instead of a digest, since the log may be on the disk that must not show it."""
         return f"~{self._stored_name(Digest.parse(digest))[:LOGGED_DIGITS]}"
 
     def start(self) -> None:

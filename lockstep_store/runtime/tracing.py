@@ -40,7 +40,7 @@ class _RequestIdFilter(logging.Filter):
 
 
 class _Lines(logging.Formatter):
-    """Log lines, tracebacks included, without digests if `hide` is set."""
+    """Formats log lines; with `hide` set, no line or traceback shows a digest."""
 
     hide: Callable[[str], str] | None = None
 
@@ -50,7 +50,7 @@ class _Lines(logging.Formatter):
 
 
 def hide_digests(hide: Callable[[str], str]) -> None:
-    """Log, from now on, what `hide` returns for each digest (64 hexadecimal digits) instead of it.
+    """From now on, replace each digest (64 hexadecimal digits) in the log by what `hide` returns for it.
 
     For a program whose disk must not show which content it has: its log may be on that disk. Call `setup_logging`
     first.

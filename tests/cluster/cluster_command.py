@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from tests import ROOT
 from tests.cluster.cluster_harness import ClusterHarness, run_cluster
 from tests.waiting import wait_until
 
@@ -86,15 +87,20 @@ def run_for(command: Sequence[str | Path], cluster: ClusterHarness) -> subproces
     )
 
 
-def lockstep(cluster: ClusterHarness, *words: str) -> subprocess.CompletedProcess[str]:
+def lockstep(cluster: ClusterHarness, *words: str | Path) -> subprocess.CompletedProcess[str]:
     """Run `lockstep` as the administrator."""
     place = ["--url", cluster.proxy_urls[0], "--ca", str(cluster.ca_file)]
     return subprocess.run(
-        [sys.executable, "-P", "-m", "lockstep_store.client.cli", *place, *words],
+        [sys.executable, "-P", "-m", "lockstep_store.client.cli", *place, *map(str, words)],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
         check=False,
-        env={**cluster.env, "LOCKSTEP_API_KEY": cluster.admin_key, "HOME": str(cluster.data)},
+        cwd=ROOT,
+        env={
+            **cluster.env,
+            "LOCKSTEP_API_KEY": cluster.admin_key,
+            "LOCKSTEP_CONFIG_DIR": str(cluster.data / "cli"),
+        },
         timeout=240,
     )

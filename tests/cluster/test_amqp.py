@@ -13,9 +13,10 @@ from directory_server.features.notifications.addresses import AmqpAddress, Desti
 from directory_server.features.notifications.amqp import AmqpPublisher
 from directory_server.features.notifications.sending import NotDelivered, Outgoing
 from tests.cluster.amqp_broker import Broker
+from tests.cluster.cluster_command import lockstep
 from tests.cluster.cluster_harness import ClusterHarness
 from tests.cluster.people import Person
-from tests.cluster.test_backup import json_of, lockstep
+from tests.cluster.test_backup import json_of
 from tests.s3.protocol.test_real_clients import boto3_client
 from tests.waiting import wait_until
 

@@ -16,30 +16,10 @@ from typing import Any
 import pytest
 
 from tests import ROOT
+from tests.cluster.cluster_command import lockstep
 from tests.cluster.cluster_harness import ClusterHarness
 from tests.cluster.people import Person
 from tests.waiting import wait_until
-
-
-def lockstep(cluster: ClusterHarness, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    """Run one of people's commands as the administrator."""
-    environment = {
-        **os.environ,
-        "LOCKSTEP_API_KEY": cluster.admin_key,
-        "LOCKSTEP_CONFIG_DIR": str(cluster.data / "cli"),
-    }
-    place = ["--url", cluster.proxy_urls[0], "--ca", str(cluster.ca_file)]
-    command = [sys.executable, "-P", "-m", "lockstep_store.client.cli", *place, *map(str, arguments)]
-    return subprocess.run(
-        command,
-        capture_output=True,
-        text=True,
-        timeout=180,
-        check=False,
-        env=environment,
-        cwd=ROOT,
-        stdin=subprocess.DEVNULL,
-    )
 
 
 def json_of(ended: subprocess.CompletedProcess[str]) -> dict[str, Any]:

@@ -16,9 +16,10 @@ from pathlib import Path
 import pytest
 
 from tests import ROOT
+from tests.cluster.cluster_command import lockstep
 from tests.cluster.cluster_harness import ClusterHarness, wait_until
 from tests.cluster.people import Person
-from tests.cluster.test_backup import checked, json_of, lockstep, recovered
+from tests.cluster.test_backup import checked, json_of, recovered
 
 LAG_SECONDS = 2.5
 """A second, on a machine where everything runs at once."""

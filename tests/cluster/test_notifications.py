@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
+from tests.cluster.cluster_command import lockstep
 from tests.cluster.cluster_harness import ClusterHarness
 from tests.cluster.people import Person
-from tests.cluster.test_backup import json_of, lockstep
+from tests.cluster.test_backup import json_of
 from tests.fakes.webhook_receiver import WebhookReceiver
 from tests.s3.protocol.test_real_clients import boto3_client
 from tests.waiting import wait_until

@@ -1,4 +1,4 @@
-"""Refusals of identities, sessions and their keys that only show themselves at the right moment."""
+"""Refusals of identities, sessions and their keys that take a certain moment or state to reach."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def new_role(owner: Caller, taker: str) -> tuple[str, str]:
 
 
 def test_a_wrong_secret_is_nobody_to_iam(owner: Caller) -> None:
-    """Neither for what only owners may do, nor for asking who one is."""
+    """Neither for what only owners may do, nor for GetUser."""
     wrong = Caller(owner.rig, (owner.key[0], "x" * 40), owner.account)
     for call in (wrong.iam.list_users, wrong.iam.get_user):
         assert refused(call) == (403, "SignatureDoesNotMatch")
@@ -115,7 +115,7 @@ def test_a_user_cannot_call_iam_whatever_its_policies(owner: Caller) -> None:
 
 
 def test_an_old_request_to_sts_is_refused(owner: Caller) -> None:
-    """Somebody may have kept it."""
+    """An eavesdropper may have kept it."""
     body = b"Action=GetCallerIdentity"
     now = botocore.compat.get_current_datetime()
     for made, status in ((now, 200), (now - timedelta(hours=1), 403)):
@@ -153,7 +153,7 @@ def test_a_key_that_is_about_to_end_makes_no_session(owner: Caller, rig: S3Rig) 
 
 
 def test_a_role_of_a_disabled_account_cannot_be_taken(owner: Caller, stranger: Caller, state: Any) -> None:
-    """Whoever its trust policy names."""
+    """No matter whom its trust policy names."""
     _, arn = new_role(owner, stranger.account)
     assert stranger.assume(arn).account
     state(owner.account, True)
@@ -226,7 +226,7 @@ def test_a_policy_of_another_account_alone_gives_a_user_nothing(owner: Caller, s
 
 
 def test_a_denied_stranger_cannot_see_the_policy_of_a_shared_bucket(rig: S3Rig, owner: Caller, bucket: str) -> None:
-    """That an owner can always change it holds for owners."""
+    """Only the owner can always see and change it."""
     owner.s3.put_bucket_policy(Bucket=bucket, Policy=document(statement("Deny", "*", "s3:*", bucket, f"{bucket}/*")))
     with rig.cluster.directory.store.read() as reader:
         place = standing(reader, bucket, Person("mallory", False, "session"), 0.0)
@@ -259,7 +259,7 @@ def test_a_bucket_is_not_made_with_settings_that_the_key_may_not_give(owner: Cal
 
 
 def test_a_key_with_limits_is_no_log_in(owner: Caller, bucket: str) -> None:
-    """What asks for a person with all of the account's rights refuses it."""
+    """Calls for a person with all of the account's rights refuse it."""
     _, user = new_user(owner, ALL)
     credential = passed_on(user, lambda: user.s3.list_buckets())[0]
     with pytest.raises(Forbidden, match="cannot do this"):

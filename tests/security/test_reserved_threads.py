@@ -87,7 +87,7 @@ def flood(stall: Stall, asks: list[Callable[[], Any]], running: int, refused_at_
         wait_until(lambda: stall.stalled >= running and len(refused) >= refused_at_least, what="the flood")
         assert stall.stalled == running
         yield
-        assert stall.stalled == running, "it lasted all the while"
+        assert stall.stalled == running, "the flood ended too early"
     finally:
         stall.over.set()
         for thread in threads:

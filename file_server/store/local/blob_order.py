@@ -1,9 +1,11 @@
 """Lists the blobs in the order of their digests, which no table of the index has.
 
-The disk orders blobs by their stored names, so that it shows nothing; the directory compares inventories in the order
-of the digests. So a walk reads all rows, and keeps the next `SLICE_BLOBS` digests in memory, sorted; when they are used
-up, it reads all rows again. An order on disk was refused: among digests, which are random, a place says most of the
-value. So was an inventory in another order: the directory would look up every blob one by one.
+The disk orders blobs by their stored names, which reveal nothing; the directory compares inventories in the order of
+the digests. A walk therefore reads all rows, and keeps the next `SLICE_BLOBS` digests in memory, sorted; when they are
+used up, it reads all rows again. Its cost grows with the square of the blobs: seconds at 300,000, about an hour of one
+core at 10 million. Three cheaper ways were refused. An order on disk: among random digests, a position reveals most of
+the value. Sorted runs in an encrypted temporary file: an inventory must work on a full disk too. An inventory in
+another order: the directory would look up every blob one by one.
 """
 
 from __future__ import annotations
@@ -33,8 +35,7 @@ class BlobOrder:
     def page(self, index: IndexReader, after: Digest | None, limit: int) -> tuple[list[Digest], Digest | None]:
         """Return those of the next `limit` blobs after `after` that are held now, and where the page ended.
 
-        The end is None on the last page. A blob that is stored during a walk may be left out, one that is dropped is
-        not named.
+        The end is None on the last page. A blob stored during a walk may be left out; a dropped one is not listed.
         """
         with self._guard:
             if after is None or after < self._begin or not self._reaches(self._place(after) + limit):

@@ -4,8 +4,8 @@
 2. Their rows move, some at a time, by rising id; the last step drops the empty tables (`seal_digests`).
 3. Files in chunks/ and quarantine/ get stored names (`name_files`). Until then chunks in files are not found.
 
-Each step may be interrupted, and then goes on: what is still plain shows what there is to do. Nothing is held in memory
-but one batch of rows, or the file names of one folder. Plain rows are overwritten, not only forgotten.
+An interrupted step goes on at the next start with the rows and names that are still plain. Memory holds one batch of
+rows, or the file names of one folder. Plain rows are overwritten, not only deleted.
 """
 
 from __future__ import annotations
@@ -154,7 +154,7 @@ def name_files(layout: DiskLayout, names: SealedNames, disk: Disk, whole: int) -
             target = layout.chunk_file(names.name(digest))
             if target.parent not in folders:
                 target.parent.mkdir(exist_ok=True)
-                folders.add(target.parent)
+            folders |= {path.parent, target.parent}
             disk.rename(path, target)
             crash_point("file_server.upgrade.file-named")
             progress.add(1)
@@ -166,7 +166,7 @@ def name_files(layout: DiskLayout, names: SealedNames, disk: Disk, whole: int) -
 
 
 def _plain_files(folder: Path) -> list[tuple[Digest, str, Path]]:
-    """Return the files that are named by digests: (digest, what follows it, path)."""
+    """Return the files named by digests: (digest, suffix, path)."""
     found = []
     for path in folder.iterdir() if folder.exists() else ():
         if match := _PLAIN_FILE.fullmatch(path.name):
@@ -175,7 +175,7 @@ def _plain_files(folder: Path) -> list[tuple[Digest, str, Path]]:
 
 
 class _Progress:
-    """Logs how far one step is, every few seconds."""
+    """Logs the progress of one step every few seconds."""
 
     def __init__(self, what: str, whole: int) -> None:
         self._what, self._whole = what, whole
@@ -183,7 +183,7 @@ class _Progress:
         self._said_at = time.monotonic()
 
     def add(self, count: int) -> None:
-        """Count what is done."""
+        """Count finished rows or files."""
         self._count += count
         now = time.monotonic()
         if now - self._said_at >= PROGRESS_SECONDS:
@@ -191,6 +191,6 @@ class _Progress:
             log.info("upgrading the storage to format 5: %s: %d of %d", self._what, self._count, self._whole)
 
     def done(self) -> None:
-        """Log the end, if there was anything to do."""
+        """Log the total, unless there was nothing to do."""
         if self._count:
             log.info("upgraded the storage to format 5: %s: %d sealed", self._what, self._count)

@@ -12,7 +12,7 @@ from typing import Any
 
 
 class UnreadableValue(sqlite3.DatabaseError):
-    """A value that no row of this table can have; to be handled as SQLite's own SQLITE_CORRUPT."""
+    """A value that no row of this table can have; handled like SQLite's own SQLITE_CORRUPT."""
 
 
 def number(value: Any) -> int:

@@ -1,8 +1,8 @@
-"""What stands on the disk instead of names, authors and digests. Only this module converts one into the other.
+"""Encrypts the names, authors and digests on the disk. No other module converts them.
 
 Each storage has a random key of its own, sealed like a chunk with the storage keys: in the file `disk-key`, and once
-more in the index, which replaces a lost or damaged file. So a rotation of the storage keys seals one key again instead
-of every row, and the same path or digest is always found under the same bytes::
+more in the index, from which a lost or damaged file is restored. A rotation of the storage keys therefore seals one key
+again instead of every row, and a path or digest is always found under the same bytes::
 
     fence      BLAKE3 keyed_hash(fence key, path in UTF-8)
     digest     AES-SIV (RFC 5297) of its 32 bytes under the digest key: 48 bytes, called its stored name
@@ -45,7 +45,7 @@ NAME_BYTES = 16 + DIGEST_BYTES
 SEALED_VERSION = b"\x01"
 PLAIN_NOTE = b"{"
 _REMEMBERED_NAMES = 8192
-"""A request needs a digest's name several times: in memory they cost 0.1 µs instead of 2 µs."""
+"""A request needs a digest's name several times: a remembered one costs 0.1 µs instead of 2 µs."""
 
 
 class SealedNames:

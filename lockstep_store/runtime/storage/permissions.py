@@ -37,7 +37,7 @@ def check_writable(folder: Path) -> None:
 
 
 def cannot_use(error: OSError) -> str:
-    """Say in one sentence why a program cannot start with a file or folder, and what to do."""
+    """Return one sentence: which file or folder a program cannot use, why, and what to do."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return f"cannot write {error.filename or 'a file'} ({error.strerror}): free space on that disk"
     name = error.filename or "a file"

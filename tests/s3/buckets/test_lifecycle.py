@@ -23,7 +23,8 @@ TAG = {"Key": "k", "Value": "v"}
 _numbers = itertools.count(1)
 
 
-def lifecycle_rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Rig]:
+@pytest.fixture(scope="module")
+def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Rig]:
     """A cluster whose days last `DAY` seconds."""
     certs = tmp_path_factory.getbasetemp() / "s3-certs"
     rig = S3Rig(tmp_path_factory.mktemp("lifecycle"), certs, lifecycle_day_seconds=DAY)
@@ -31,22 +32,12 @@ def lifecycle_rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Rig]:
     rig.close()
 
 
-def versioned_bucket(s3: Any) -> str:
-    """A new bucket that keeps versions."""
-    made = f"living-{next(_numbers)}"
-    s3.create_bucket(Bucket=made, ObjectLockEnabledForBucket=True)
-    return made
-
-
-@pytest.fixture(scope="module")
-def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Rig]:
-    yield from lifecycle_rig(tmp_path_factory)
-
-
 @pytest.fixture
 def name(s3: Any) -> str:
     """A bucket that keeps versions, with a name of its own."""
-    return versioned_bucket(s3)
+    made = f"living-{next(_numbers)}"
+    s3.create_bucket(Bucket=made, ObjectLockEnabledForBucket=True)
+    return made
 
 
 def live(s3: Any, bucket: str, *rules: dict[str, Any]) -> None:

@@ -3,27 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-import pytest
-
-from tests.s3.buckets.test_lifecycle import DAY, TAG, days_pass, history, keys, lifecycle_rig, live, versioned_bucket
+from tests.s3.buckets.test_lifecycle import DAY, TAG, days_pass, history, keys, live, name, rig
 from tests.s3.calls import refused
 from tests.s3.rig import S3Rig
 
-
-@pytest.fixture(scope="module")
-def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Rig]:
-    yield from lifecycle_rig(tmp_path_factory)
-
-
-@pytest.fixture
-def name(s3: Any) -> str:
-    """A bucket that keeps versions, with a name of its own."""
-    return versioned_bucket(s3)
+__all__ = ["name", "rig"]
 
 
 def told(answer: dict[str, Any]) -> tuple[float, str] | None:

@@ -161,35 +161,35 @@ def test_figures_for_monitoring(directory: Directory) -> None:
     assert (reply.copies, reply.cursor) == (2, 1)
 
 
-def test_the_directory_tells_how_it_is(directory: Directory, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_directory_reports_its_condition(directory: Directory, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its disk, why it cannot write, and whether a continuous backup follows, to administrators; to others only
     whether it can write."""
 
-    def told(credential: str) -> cm.DirectoryInfo:
+    def reported(credential: str) -> cm.DirectoryInfo:
         info: cm.DirectoryInfo = directory.call(cm.CLUSTER, CredentialRequest(credential)).directory
         return info
 
     directory.file_servers_up("1", "2")
     ann = directory.person("ann")
-    info = told(directory.admin)
+    info = reported(directory.admin)
     assert (info.writable, info.problems, info.backup_seconds) == (True, [], None)
     assert info.capacity_bytes is not None
     assert info.free_bytes is not None
     assert 0 < info.free_bytes <= info.capacity_bytes
-    assert told(ann) == cm.DirectoryInfo(writable=True)
+    assert reported(ann) == cm.DirectoryInfo(writable=True)
 
     place = directory.call(redo.FOLLOW_REDO, redo.FollowRequest(directory.admin, redo.RedoPlace())).newest
     directory.time.advance(7.0)
-    behind = told(directory.admin)
+    behind = reported(directory.admin)
     assert (behind.backup_behind, round(behind.backup_seconds or 0)) == (place.sequence, 7)
     directory.call(redo.FOLLOW_REDO, redo.FollowRequest(directory.admin, place))
-    assert told(directory.admin).backup_behind == 0
+    assert reported(directory.admin).backup_behind == 0
 
     monkeypatch.setattr(type(directory.store), "problem", "the disk is full")
-    assert told(directory.admin).problems == ["the last write failed: the disk is full"]
-    assert told(ann) == cm.DirectoryInfo(writable=False)
+    assert reported(directory.admin).problems == ["the last write failed: the disk is full"]
+    assert reported(ann) == cm.DirectoryInfo(writable=False)
     monkeypatch.setattr("directory_server.maintenance.condition.LOW_BYTES", info.capacity_bytes + 1)
-    assert told(directory.admin).is_low
+    assert reported(directory.admin).is_low
 
 
 def test_a_silent_server_that_drains_is_still_leaving(directory: Directory) -> None:

@@ -18,6 +18,7 @@ import pytest
 
 from file_server.store.chunk_store import Fence
 from file_server.store.local import digest_upgrade
+from file_server.store.local.disk import Disk
 from lockstep_store.runtime.storage.sealing import key_id_of
 from lockstep_store.wire.chunking import chunk_bytes
 from lockstep_store.wire.codec import encode
@@ -146,6 +147,21 @@ def test_an_upgrade_that_is_killed_again_and_again_comes_to_its_end(lab: Lab, be
     assert killed > 8
     lab.open()
     before.check(lab)
+
+
+def test_every_folder_of_a_renamed_file_is_synced(lab: Lab, before: Before, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The one that it leaves too: after a power failure, it might show the digest again."""
+    synced: set[Path] = set()
+    sync = Disk.sync_folder
+
+    def noted(disk: Disk, folder: Path) -> None:
+        synced.add(folder)
+        sync(disk, folder)
+
+    monkeypatch.setattr(Disk, "sync_folder", noted)
+    left = {path.parent for path in lab.files("chunks")}
+    lab.open()
+    assert left | {path.parent for path in lab.files("chunks")} <= synced
 
 
 @pytest.mark.parametrize("crash_point", ["", f"{ROWS}:3", f"{ROWS}:7", f"{FILES}:2"])
