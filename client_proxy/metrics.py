@@ -21,7 +21,7 @@ DIRECTORY_REPEATS = Counter(
     "lockstep_client_proxy_directory_repeats_total", "Calls repeated because the directory did not reply"
 )
 LEASED_LOOKUPS = Counter(
-    "lockstep_client_proxy_leased_lookups_total", "Look-ups answered under a read lease, without the directory"
+    "lockstep_client_proxy_leased_lookups_total", "Lookups answered under a read lease, without the directory"
 )
 LEASE_BREAKS = Counter("lockstep_client_proxy_lease_breaks_total", "Read leases that the directory broke")
 CACHE_DAMAGED = Counter("lockstep_client_proxy_cache_damaged_total", "Cache entries that failed verification")

@@ -146,7 +146,7 @@ _OPTIONS = (
         "--hsts-seconds",
         default=None,
         type=click.IntRange(0, 10 * 365 * 24 * 3600),
-        help="How long browsers use HTTPS only for this host after each visit; 0: not at all.  [default: a year if "
+        help="How long a browser uses only HTTPS for this host after each visit; 0: no header.  [default: a year if "
         "--tls-cert is neither the cluster's nor self-signed, otherwise 0]",
     ),
     _option(

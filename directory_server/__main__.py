@@ -87,7 +87,7 @@ _data_option = click.option(
     default=_DEFAULTS.require_second_factor,
     type=click.Choice(get_args(Requirement)),
     show_envvar=True,
-    help="Who needs a second factor to log in. `lockstep users require-mfa` requires it of single accounts.",
+    help="Who needs a second factor to log in. `lockstep users require-mfa` requires it of individual accounts.",
 )
 @click.option(
     "--private-buckets/--no-private-buckets",

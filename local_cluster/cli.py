@@ -34,8 +34,8 @@ Ports with base port P: proxies P, P+10, ... (five; more come after the last
 file server), directory P+50, file servers P+60, P+70, ...
 
 \b
-A program that ends is started again, after pauses that grow from a second to
-five minutes; with --detach, a process that stays does this, until --stop.
+A program that exits is restarted, after pauses that grow from one second to
+five minutes. With --detach, a supervisor process does this until --stop.
 
 \b
 Exit codes: 0 success, 2 invalid option, 3 no usable Python, 4 libraries could
@@ -66,8 +66,8 @@ class _Folder(click.Path):
 @click.option(
     "--detach",
     is_flag=True,
-    help="Return as soon as every program is healthy or sick, and keep them running. Repeat it to start what is "
-    "missing.",
+    help="Return as soon as every program is healthy or sick, and keep them running. Repeat it to start "
+    "missing programs.",
 )
 @click.option("--stop", is_flag=True, help="Stop the cluster and keep its data.")
 @click.option("--status", is_flag=True, help="Show every program and its health.")
@@ -136,7 +136,7 @@ class _Folder(click.Path):
     default=True,
     envvar="LOCKSTEP_CLUSTER_RESTART",
     show_envvar=True,
-    help="Whether programs that end are started again. Default: they are.",
+    help="Restart programs that exit. Default: yes.",
 )
 @click.option(
     "--reset",
@@ -168,7 +168,7 @@ def command(
     """Run a Lockstep cluster on this machine: one directory server, file servers and client proxies.
 
     Without options: start the cluster, wait until it is healthy, open the menu, and stop the cluster when you leave
-    the menu. What cannot start does not keep the others from running.
+    the menu. A program that cannot start does not stop the others.
     """
     actions = [name for name, given in (("--stop", stop), ("--status", status), ("--reset", reset)) if given]
     if len(actions) > 1 or (actions and menu is not None) or (detach and menu is not None):

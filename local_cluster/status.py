@@ -35,8 +35,8 @@ def show_status(folder: Folder, keeper: int) -> int:
         tell(f"\nProcess {keeper} keeps them running.")
     else:
         tell(
-            "\nA program that ends is not started again: `run_cluster.sh --detach` starts what is missing and keeps "
-            "all running."
+            "\nPrograms that exit are not restarted: `run_cluster.sh --detach` starts what is missing and restarts "
+            "programs from then on."
         )
     removed = [name for name, fault in faults.items() if fault == REMOVED]
     for name in removed:

@@ -131,7 +131,7 @@ class Attempts:
         if len(given) != len(pairs):
             raise NotLoggedIn("the provider's answer has the same argument twice: begin again")
         if not compare_digest(given.get("state", "").encode(), attempt.state.encode()):
-            raise NotLoggedIn("the browser's answer belongs to another log-in (its state is another one): begin again")
+            raise NotLoggedIn("the browser's answer belongs to another log-in (wrong state): begin again")
         issuer = given.get("iss")
         if issuer != attempt.known.settings.issuer and (issuer is not None or attempt.known.endpoints().names_issuer):
             raise NotLoggedIn("the browser's answer comes from another provider: begin again")

@@ -36,9 +36,7 @@ def read_endpoints(issuer: str, document: dict[str, Any]) -> Endpoints:
     """Return the endpoints of a provider. ProviderFailed if it calls itself by another name, or has no keys."""
     named = document.get("issuer")
     if named != issuer:
-        raise ProviderFailed(
-            f"it calls itself {str(named)[:200]!r}: that must be the issuer, letter by letter", permanent=True
-        )
+        raise ProviderFailed(f"it calls itself {str(named)[:200]!r}: use exactly that as the issuer", permanent=True)
     methods = document.get("token_endpoint_auth_methods_supported")
     keys = _url(document, "jwks_uri")
     if not keys:

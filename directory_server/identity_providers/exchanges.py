@@ -158,7 +158,7 @@ def _refusal(known: KnownProvider, reply: ProviderReply) -> NotLoggedIn:
     if reply.status >= 500:
         raise ProviderFailed(f"it answered with status {reply.status}")
     if error == "access_denied":
-        return NotLoggedIn(f"{known.name} says that the log-in was refused")
+        return NotLoggedIn(f"{known.name} refused the log-in")
     if error == "expired_token":
         return NotLoggedIn("this log-in took too long: begin again")
     return NotLoggedIn(f"{known.name} did not accept the log-in ({error}): begin again")

@@ -135,7 +135,7 @@ def verify(
     _check_audience(claims, audiences)
     _check_times(claims, wall)
     if nonce and claims.get("nonce") != nonce:
-        raise InvalidIdToken("it was not made for this log-in (its nonce is another one)")
+        raise InvalidIdToken("it was not issued for this log-in (wrong nonce)")
     return claims
 
 

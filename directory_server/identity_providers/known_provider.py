@@ -148,7 +148,7 @@ class KnownProvider:
         """The refusal while the provider cannot be asked: one that says whether it is worth trying again."""
         if failure.permanent:
             return Conflict(
-                f"the identity provider {self.name} cannot be used: {failure}; an administrator must look at it",
+                f"the identity provider {self.name} cannot be used: {failure}; an administrator must fix this",
                 identity_provider=self.name,
             )
         return Unavailable(

@@ -60,7 +60,7 @@ class OwnSecondFactor:
         def work(tx: Tx) -> None:
             self._demand_factor(tx, proven.name)
             if self._factors.is_required(tx, proven.name):
-                raise Conflict("this account must have a second factor: an administrator decides that")
+                raise Conflict("this account must have a second factor: only an administrator can change that")
             self._log_ins.use_code(tx, proven, request.code)
             self._factors.drop(tx, proven.name)
             self._audit.write(tx, "second factor disabled", proven.name, address=request.address)

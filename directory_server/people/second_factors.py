@@ -144,8 +144,8 @@ class SecondFactors:
         plain = plain_code(code)
         if not plain:
             raise SecondFactorNeeded(
-                "this account has a second factor: give a code of your authenticator app, or a recovery code, with the "
-                "password",
+                "this account has a second factor: give a code from your authenticator app, or a recovery code, with "
+                "the password",
                 reason="missing",
             )
         if not is_recovery_code(plain):

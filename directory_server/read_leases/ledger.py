@@ -45,7 +45,9 @@ KEPT_COMMITS = 256
 
 GRANTED = Counter("lockstep_directory_read_leases_granted_total", "Read leases granted to proxies")
 BROKEN = Counter("lockstep_directory_read_leases_broken_total", "Read leases ended because of a change")
-LAPSED = Counter("lockstep_directory_read_lease_sessions_lapsed_total", "Sessions that a change had to outlast")
+LAPSED = Counter(
+    "lockstep_directory_read_lease_sessions_lapsed_total", "Sessions that ended before their proxy confirmed a break"
+)
 BREAK_SECONDS = Histogram(
     "lockstep_directory_read_lease_break_seconds",
     "Seconds that a change waited for proxies to confirm that they no longer use a lease",
@@ -163,7 +165,7 @@ class LeaseLedger:
             for ended in [each for each in self._sessions.values() if now >= each.until]:
                 self._end(ended)
             if len(self._sessions) >= MAX_SESSIONS:
-                raise Overloaded("too many proxies hold read leases: look-ups without a lease are still answered")
+                raise Overloaded("too many proxies hold read leases: lookups without a lease are still answered")
             session = LeaseSession(secrets.token_hex(16), now + TERM_SECONDS)
             self._sessions[session.id] = session
             return ReadLeasesReply(session.id, True, TERM_SECONDS)

@@ -17,7 +17,7 @@ _PAGE = (
     "<!DOCTYPE html><html lang=en><meta charset=utf-8><title>Lockstep</title><body style='font-family: sans-serif'>"
     "<p>{}</p></body></html>"
 )
-_DONE = "The log-in goes on in Lockstep. You can close this page."
+_DONE = "Lockstep is finishing the log-in. You can close this page."
 _OTHER = "This page belongs to another log-in. Begin again in Lockstep."
 
 

@@ -57,7 +57,7 @@ def _offer(offers: list[SignOnOffer], name: str) -> SignOnOffer:
     if name:
         found = next((one for one in offers if one.name == name), None)
         if found is None:
-            raise NotFound(f"there is no identity provider {name!r}; there is {names}")
+            raise NotFound(f"there is no identity provider {name!r}: choose one of {names}")
         return found
     if len(offers) > 1:
         raise BadRequest(f"there are several identity providers ({names}): name one with --provider")

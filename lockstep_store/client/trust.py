@@ -32,7 +32,7 @@ def learn(ca_file: Path, news: TrustNews) -> bool:
     except ValueError as error:
         raise SetupError(f"the proxy sent damaged certificate authorities ({error})") from error
     if has_other_authorities(ca_file):
-        raise SetupError(f"{ca_file} has other certificate authorities than a cluster's: change it by hand")
+        raise SetupError(f"{ca_file} also has certificate authorities that are not a cluster's: update it by hand")
     if not adopted(known.certificates, sent, links):
         raise SetupError(
             f"no authority in {ca_file} vouches for those that the proxy sent: get ca.pem from an administrator"
@@ -40,11 +40,11 @@ def learn(ca_file: Path, news: TrustNews) -> bool:
     if set(known.certificates) == set(sent) or (ca_file.parent / "authority").is_dir():
         return False  # the directory's own file is the original
     if not os.access(ca_file, os.W_OK):
-        raise SetupError(f"{ca_file} cannot be written: replace it by the cluster's present ca.pem")
+        raise SetupError(f"{ca_file} cannot be written: replace it with the cluster's current ca.pem")
     try:
         write_durably(ca_file.resolve(), news.ca_pem.encode("ascii"), mode=ca_file.stat().st_mode & 0o777)
     except OSError as error:
-        raise SetupError(f"{ca_file} cannot be written ({error.strerror}): get the cluster's present ca.pem") from error
+        raise SetupError(f"{ca_file} cannot be written ({error.strerror}): get the cluster's current ca.pem") from error
     return True
 
 

@@ -85,7 +85,7 @@ class AccountRoutes:
                 description=(
                     "Send the token with every request as `Authorization: Bearer <token>`. An account with a second "
                     "factor is refused with `second_factor_needed`: repeat the log-in with a `code`. With `reason` "
-                    "`enrol`, or `must_enrol` in an answer without a token, set up a second factor first (`/auth/mfa`)."
+                    "`enrol`, or `must_enrol` in a reply without a token, set up a second factor first (`/auth/mfa`)."
                 ),
                 bodies=(Content(LoginBody),),
                 answers={200: Answer("A token; `created` is true if the account is new.", Content(LoginReply))},

@@ -56,9 +56,9 @@ class AuthorityRoutes:
                 template="/authorities",
                 handler=self.trusted,
                 summary="Get the certificate authorities to trust",
-                description="The content of `ca.pem`, as every reply's `X-Lockstep-Authorities` names it. While the "
-                "authority is rotated, there are two. Accept a new one only if one of `links_pem`, signed by one that "
-                "you trust already, certifies its key: whoever answers may not be who you think.",
+                description="The content of `ca.pem`; every reply's `X-Lockstep-Authorities` has their ids. During a "
+                "rotation there are two. Accept a new one only if a certificate in `links_pem`, signed by one that you "
+                "already trust, certifies its key: the sender may be an impostor.",
                 answers={200: Answer("The authorities.", Content(TrustNews))},
                 refusals=(),
                 login=False,
@@ -79,8 +79,8 @@ class AuthorityRoutes:
                 template="/cluster/authorities/rotate",
                 handler=self.rotate,
                 summary="Rotate the certificate authority (administrators)",
-                description="Makes another authority. All programs learn to trust it with their heartbeats; then they "
-                "renew their certificates under it. The old one is trusted until it is retired.",
+                description="Makes a new authority. All programs receive it with their heartbeats, and then get new "
+                "certificates from it. The old one is trusted until it is retired.",
                 answers={200: Answer("The authorities.", _authorities)},
             ),
             _operation(
@@ -89,8 +89,8 @@ class AuthorityRoutes:
                 template="/cluster/authorities/{id}/retire",
                 handler=self.retire,
                 summary="Retire an old certificate authority (administrators)",
-                description="Deletes its key; no program accepts its certificates any more. Refused while programs "
-                "need it that are not named in `without`.",
+                description="Deletes its key; no program accepts its certificates any more. Refused while a program "
+                "that is not in `without` needs it.",
                 bodies=(Content(AuthorityRetirement),),
                 answers={200: Answer("The remaining authorities.", _authorities)},
                 refusals=(errors.BadRequest, errors.Forbidden, errors.NotFound, errors.Conflict),

@@ -58,7 +58,7 @@ class ClusterRoutes:
                 template="/health",
                 handler=self.health,
                 summary="Get this proxy's health",
-                description="200 also when it is not healthy: see `healthy`. The other members need a credential, "
+                description="200 even if it is not healthy: see `healthy`. The other members need a credential, "
                 "except on the proxy's own machine. Load balancers use /health, which then returns 503.",
                 answers={200: Answer("Its health.", Content(Health))},
                 login=False,

@@ -30,7 +30,7 @@ RECEIPT = {
 READ_RECEIPT = {
     **RECEIPT,
     "ETag": "The digest in quotes.",
-    "X-Lockstep-Validated": "`lease` when the version was known under a read lease to be current.",
+    "X-Lockstep-Validated": "`lease` if the version was validated under a read lease.",
     "X-Lockstep-Cache": "The source of the chunks: `hit` the cache, `delta` partly the cache, `miss` file servers.",
     "X-Lockstep-File-Server": "The file server that sent bytes.",
     METADATA_HEADER: "The file's metadata, as a JSON object; absent if there is none.",

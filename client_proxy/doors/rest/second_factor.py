@@ -73,7 +73,7 @@ class SecondFactorRoutes:
                 method="DELETE",
                 template="/users/{user}/mfa",
                 handler=self.reset,
-                summary="Delete the second factor of an account that has lost it (administrators)",
+                summary="Delete an account's lost second factor (administrators)",
                 description="Every log-in of the account ends; its password and keys stay.",
                 answers={200: Answer("The account.", Content(UserInfo))},
                 refusals=(errors.Forbidden, errors.NotFound),
@@ -87,8 +87,8 @@ class SecondFactorRoutes:
                 template="/auth/mfa",
                 handler=self.begin,
                 summary="Begin to set up a second factor: get a secret for an authenticator app",
-                description="It counts once `/auth/mfa/confirm` has received a first code. The secret is shown only "
-                "here. Beginning again replaces it.",
+                description="It takes effect once `/auth/mfa/confirm` has received a first code. The secret is shown "
+                "only here. Beginning again replaces it.",
                 bodies=(Content(SecondFactorBody),),
                 answers={200: Answer("The secret, as base32 and as an otpauth address.", Content(fm.NewSecondFactor))},
             ),

@@ -105,7 +105,7 @@ class SignOnRoutes:
                 summary="Begin a log-in by single sign-on",
                 description=(
                     "Open `authorization_url` in a browser, or with the method `device` show the person "
-                    "`verification_uri` and `user_code`, as soon as they are there; then ask how the log-in stands. "
+                    "`verification_uri` and `user_code`, as soon as they are there; then poll the log-in. "
                     "The reply's `id` is a secret of the log-in."
                 ),
                 bodies=(Content(SignOnBody),),
@@ -118,10 +118,10 @@ class SignOnRoutes:
                 method="POST",
                 template="/auth/sso/continue",
                 handler=self.go_on,
-                summary="Ask how a log-in by single sign-on stands",
+                summary="Poll a log-in by single sign-on",
                 description=(
-                    "Ask again after `poll_seconds` until `state` is `done`; then `login` has a token, once. The first "
-                    "log-in of a person may make an account; a name that exists is never taken over."
+                    "Poll again after `poll_seconds` until `state` is `done`; then `login` has a token, once. The "
+                    "first log-in of a person may make an account; an existing account is never taken over."
                 ),
                 bodies=(Content(SignOnAnswer),),
                 answers={200: Answer("The log-in; when it is done, with a token.", Content(sm.SignOn))},
@@ -158,7 +158,7 @@ class SignOnRoutes:
                 template="/cluster/sso/{provider}",
                 handler=self.remove,
                 summary="Remove an OpenID Connect provider (administrators)",
-                description="Nobody can log in with it any more. Log-ins, and links of its identities, stay.",
+                description="Nobody can log in with it any more. Existing log-ins and links stay.",
                 answers={204: Answer("Removed.")},
                 refusals=(errors.Forbidden, errors.NotFound),
             ),
@@ -254,7 +254,7 @@ class SignOnRoutes:
         credential = request.credential()
         issuer, subject = request.argument("issuer"), request.argument("subject")
         if not issuer or not subject:
-            raise errors.BadRequest("name the identity: the arguments issuer and subject")
+            raise errors.BadRequest("name the identity with the arguments issuer and subject")
         self._directory.call(sm.UNLINK_IDENTITY, sm.UnlinkIdentityRequest(credential, issuer, subject))
         return empty_reply()
 

@@ -50,17 +50,18 @@ def login(
 ) -> None:
     """Log in for this and later commands. A new name creates an account.
 
-    With --sso you log in at your organisation's identity provider: in a browser here, or with --device in one anywhere.
+    With --sso you log in at your organisation's identity provider: in a browser here, or with --device on another
+    device.
 
-    With a second factor you also need a code of your authenticator app, or a recovery code: give it with --code, or
-    answer the question. An account that must have one, and has none, sets it up first; see lockstep mfa.
+    With a second factor you also need a code from your authenticator app, or a recovery code: give it with --code, or
+    type it when asked. An account that must have a second factor, and has none, sets it up first; see lockstep mfa.
 
     The log-in is stored in ~/.config/lockstep/credentials.json, which only you can read. Scripts can set
     LOCKSTEP_API_KEY instead. Use --profile for several log-ins.
     """
     if sign_on is not None:
         if username or register or password_stdin or code or credentials is not None:
-            raise BadRequest("--sso asks for no user name and password here: leave them out")
+            raise BadRequest("--sso takes no user name and no password: leave them out")
         _log_in_at_provider(app, sign_on)
         return
     if credentials is not None:

@@ -26,9 +26,9 @@ def list_authorities(app: App) -> None:
 @certs.command("rotate-ca")
 @pass_app
 def rotate_ca(app: App) -> None:
-    """Let another certificate authority certify all programs (administrators).
+    """Make a new certificate authority, which certifies all programs (administrators).
 
-    People notice nothing. The old authority is trusted until you retire it with `certs retire-ca`.
+    Nobody is interrupted. The old authority is trusted until you retire it with `certs retire-ca`.
     """
     authorities = app.api().rotate_authority()
     app.note("keep a new copy of certs/ of the directory's machine, and give people's clients the new ca.pem")
@@ -49,7 +49,7 @@ def retire_ca(app: App, id: str, without: tuple[tuple[str, str], ...]) -> None:
     """Delete the old certificate authority ID, and end the trust in its certificates (administrators).
 
     Refused while a program needs it. Clients that have only the old ca.pem cannot connect afterwards. A program that
-    was left behind comes back with a new invitation.
+    was left behind needs a new invitation.
     """
     authorities = app.api().retire_authority(id, [(INVITED[role], program) for role, program in without])
     text = f"certificate authority {formatting.safe(id)} was retired\n{authorities_text(authorities)}"
@@ -59,15 +59,15 @@ def retire_ca(app: App, id: str, without: tuple[tuple[str, str], ...]) -> None:
 @certs.command("learn-ca")
 @pass_app
 def learn_ca(app: App) -> None:
-    """Take over the cluster's present certificate authorities in the CA file in use.
+    """Update the CA file in use to the cluster's current certificate authorities.
 
-    `lockstep` does this by itself when it may write the file. A new authority is accepted only if one that the file
-    has certifies it.
+    `lockstep` does this by itself when it may write the file. A new authority is accepted only if one in the
+    file certified it.
     """
     api = app.api()
     file = api.transport.ca_file
     if file is None:
         raise SetupError("no CA file is in use: the system's authorities are trusted; name one with --ca")
     changed = learn(file, api.trusted_authorities())
-    text = f"{file} has the cluster's present authorities" if changed else f"{file} is up to date"
+    text = f"{file} now has the cluster's current authorities" if changed else f"{file} is up to date"
     app.show(text, {"file": str(file), "changed": changed})

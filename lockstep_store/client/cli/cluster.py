@@ -159,8 +159,8 @@ def _enrol(invitation: JoinToken, request: EnrolRequest) -> EnrolReply:
                 if not error.facts.get("untrusted"):
                     raise
                 raise SetupError(
-                    f"the token does not fit the cluster at {invitation.url}: it is another cluster's, or the "
-                    "certificate authority was rotated since it was made; ask for a new one"
+                    f"the token does not fit the cluster at {invitation.url}: it belongs to another cluster, or "
+                    "the certificate authority has been rotated since it was made; ask for a new one"
                 ) from error
             finally:
                 client.close()

@@ -21,14 +21,14 @@ from lockstep_store.wire.messages.second_factor import EnabledSecondFactor
 T = TypeVar("T")
 CODE_VARIABLE = "LOCKSTEP_MFA_CODE"
 _ATTEMPTS = 3
-_QUESTION = "Code of your second factor (or a recovery code)"
-_HINT = "Put the secret into your authenticator app, or scan the code."
+_QUESTION = "Code from your authenticator app (or a recovery code)"
+_HINT = "Enter the secret in your authenticator app, or scan the code."
 
 code_option = click.option(
     "--code",
     default="",
     envvar=CODE_VARIABLE,
-    help="A code of your authenticator app, or a recovery code; asked for if it is needed.",
+    help="A code from your authenticator app, or a recovery code; without it the command asks if one is needed.",
 )
 
 
@@ -67,7 +67,7 @@ def _ask_code(question: str) -> str:
     line = read_line(required=False)
     if not line:
         raise SecondFactorNeeded(
-            f"a code of your second factor is needed: give --code or {CODE_VARIABLE}, or one more line of input",
+            f"a code from your authenticator app is needed: give --code or {CODE_VARIABLE}, or one more line of input",
             reason="missing",
         )
     return line
@@ -115,8 +115,8 @@ def enable(app: App, username: str | None) -> None:
     """Set up a second factor, and print recovery codes. Your other log-ins end.
 
     The secret is printed to standard error: as text, as an otpauth:// address, and on a terminal as a QR code. It
-    counts once you have given a first code. Without a terminal the password and the code are read from standard input,
-    one a line. Keys and service accounts are never asked for codes.
+    takes effect once you have given a first code. Without a terminal the password and the code are read from standard
+    input, one a line. Keys and service accounts are never asked for codes.
     """
     name = _name(app, username)
     password = ask_password()
@@ -140,7 +140,7 @@ def disable(app: App, username: str | None, code: str) -> None:
     password = ask_password()
     api = app.anonymous(cluster_first=True)
     with_code(code, lambda code: api.disable_second_factor(name, password, code))
-    app.show(f"{formatting.safe(name)} has no second factor any more", {"account": name})
+    app.show(f"{formatting.safe(name)} no longer has a second factor", {"account": name})
 
 
 @mfa.command("recovery-codes")
@@ -153,7 +153,7 @@ def recovery_codes(app: App, username: str | None, code: str) -> None:
     password = ask_password()
     api = app.anonymous(cluster_first=True)
     codes = with_code(code, lambda code: api.new_recovery_codes(name, password, code))
-    show_recovery_codes(app, codes, "The earlier codes have ended")
+    show_recovery_codes(app, codes, "The earlier codes no longer work")
 
 
 def _name(app: App, username: str | None) -> str:

@@ -32,7 +32,7 @@ def sign_on_options(command: Callable[..., Any]) -> Callable[..., Any]:
         wanted, provider, device = given.pop("sso"), given.pop("provider"), given.pop("device")
         no_browser, port = given.pop("no_browser"), given.pop("redirect_port")
         if not wanted and (provider or device or no_browser or port):
-            raise BadRequest("--provider, --device, --no-browser and --redirect-port are for --sso: add it")
+            raise BadRequest("--provider, --device, --no-browser and --redirect-port need --sso: add it")
         if device and (no_browser or port):
             raise BadRequest("--device needs no browser here: leave out --no-browser and --redirect-port")
         choice = SignOnChoice(

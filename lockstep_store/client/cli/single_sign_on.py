@@ -35,7 +35,7 @@ def list_providers(app: App) -> None:
 @click.option("--client-id", default="", help="This cluster's client id at the provider, for people's log-ins.")
 @click.option("--client-secret-file", type=_FILE, help="File with the client secret, if the provider gave one.")
 @click.option("--audience", multiple=True, help="An audience of programs' tokens; may be repeated.")
-@click.option("--scope", multiple=True, help="A scope besides openid, profile and email; may be repeated.")
+@click.option("--scope", multiple=True, help="A scope in addition to openid, profile and email; may be repeated.")
 @click.option(
     "--username-claim", default="preferred_username", show_default=True, help="Claim that names new accounts."
 )
@@ -43,7 +43,7 @@ def list_providers(app: App) -> None:
 @click.option("--require", multiple=True, metavar="CLAIM=VALUE", help="Who may log in; may be repeated.")
 @click.option("--administrator", multiple=True, metavar="CLAIM=VALUE", help="Who is an administrator; may be repeated.")
 @click.option("--read-only", multiple=True, metavar="CLAIM=VALUE", help="Who may only read; may be repeated.")
-@click.option("--provider-ca", "ca_file", type=_FILE, help="Further CAs to trust for this provider (PEM).")
+@click.option("--provider-ca", "ca_file", type=_FILE, help="Additional CAs to trust for this provider (PEM).")
 @pass_app
 def set_provider(
     app: App,
@@ -62,8 +62,8 @@ def set_provider(
 ) -> None:
     """Add the identity provider NAME, or replace all its settings.
 
-    ISSUER is the address that the provider calls itself. For each claim in --require, one of its values is needed. With
-    --administrator or --read-only, the provider decides an account's role at each log-in.
+    ISSUER is the address that the provider gives as its issuer. For each claim in --require, one of the values is
+    needed. With --administrator or --read-only, the provider decides an account's role at each log-in.
     """
     settings = ProviderSettings(
         issuer,
@@ -89,7 +89,7 @@ def set_provider(
 def remove(app: App, name: str) -> None:
     """Remove an identity provider.
 
-    Nobody can log in with it any more. Log-ins stay until they expire, and links for a provider with its issuer.
+    Nobody can log in with it any more. Log-ins stay until they expire; links stay for a provider with the same issuer.
     """
     app.api().remove_sso_provider(name)
     app.show(f"removed identity provider {formatting.safe(name)}", {"removed": name})

@@ -42,11 +42,11 @@ class _Look(NamedTuple):
     "--timeout",
     type=click.FloatRange(min=0),
     metavar="SECONDS",
-    help="With --wait: the longest wait; the exit code is the state at its end.",
+    help="With --wait: wait at most this long; the exit code is the state at the end.",
 )
 @pass_app
 def status(app: App, wanted: str | None, timeout: float | None) -> None:
-    """Show the cluster's problems, servers, copies and work. Without a log-in, only the proxy's health.
+    """Show the cluster's problems, servers, copies and pending work. Without a log-in, only the proxy's health.
 
     Exits with 0 if the cluster is healthy, with 1 if it is degraded, with 2 if data is at risk, and with 7 if no proxy
     answers.

@@ -125,9 +125,9 @@ def require_second_factor(app: App, name: str, off: bool) -> None:
 @click.argument("name")
 @pass_app
 def reset_second_factor(app: App, name: str) -> None:
-    """Delete the second factor of somebody who lost it, and end the account's log-ins."""
+    """Delete a lost second factor, and end the account's log-ins."""
     user = app.api().reset_second_factor(name)
-    app.show(f"{formatting.safe(user.name)} has no second factor any more", user)
+    app.show(f"{formatting.safe(user.name)} no longer has a second factor", user)
 
 
 @users.command("delete")

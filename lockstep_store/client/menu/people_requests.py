@@ -84,7 +84,7 @@ class PeopleRequests:
 
     def _reset_factor(self, number: str) -> bool:
         user = self._api.reset_second_factor(self._account(number, "reset-mfa").name)
-        self._terminal.say(f"{formatting.safe(user.name)} has no second factor any more; its log-ins have ended")
+        self._terminal.say(f"{formatting.safe(user.name)} no longer has a second factor; its log-ins have ended")
         return True
 
     def _show_password(self, made: CreatedUser) -> None:

@@ -36,7 +36,7 @@ class SecondFactorRequests:
                     raise
                 if reason != "missing":
                     self._terminal.tell(str(error))
-            code = self._terminal.ask("Code of your second factor (or a recovery code): ")
+            code = self._terminal.ask("Code from your authenticator app (or a recovery code): ")
         raise AssertionError("the last attempt returns or raises")
 
     def enrol(self, name: str, password: str) -> LoginReply:
@@ -45,7 +45,7 @@ class SecondFactorRequests:
         on_terminal = self._terminal.output.isatty()
         encoding = (self._terminal.output.encoding or "ascii") if on_terminal else None
         self._terminal.say(secret_text(made, width=self._terminal.width, encoding=encoding))
-        self._terminal.tell("Put the secret into your authenticator app, or scan the code.")
+        self._terminal.tell("Enter the secret in your authenticator app, or scan the code.")
         for left in range(CODE_ATTEMPTS - 1, -1, -1):
             code = self._terminal.ask("The code that the app shows now: ")
             try:
@@ -74,7 +74,7 @@ class SecondFactorRequests:
         if wanted == "codes":
             password = self._terminal.ask_secret("Password: ")
             codes = self.with_code(lambda code: self._api.new_recovery_codes(self.account, password, code))
-            self._terminal.say("The earlier recovery codes have ended. The new ones, shown only now:")
+            self._terminal.say("The earlier recovery codes no longer work. The new ones, shown only now:")
             self._terminal.say(recovery_text(codes))
         elif wanted == "disable":
             password = self._terminal.ask_secret("Password: ")

@@ -38,4 +38,4 @@ def _unvouched_lines(authorities: Sequence[AuthorityInfo]) -> list[str]:
     """What an authority of an earlier version means for people: it cannot vouch for the next one."""
     if len(authorities) < 2 or all(one.vouches or one.state == "leaving" for one in authorities):
         return []
-    return ["clients that trust the old authority alone cannot connect any more: give them the new ca.pem"]
+    return ["clients that trust only the old authority can no longer connect: give them the new ca.pem"]

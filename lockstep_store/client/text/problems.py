@@ -73,7 +73,7 @@ def _of_directory(info: DirectoryInfo | None, refusal: str) -> Iterator[StatusPr
         yield StatusProblem("at_risk", name, f"cannot write{f': {why}' if why else ''}", advice)
     elif info.is_low:
         left = f"has only {size(info.free_bytes or 0)} left on its disk"
-        yield StatusProblem("degraded", name, left, "free space there, before it can write no more")
+        yield StatusProblem("degraded", name, left, "free space there before it can no longer write")
     if info.backup_seconds is not None and info.backup_seconds > BACKUP_LATE_SECONDS:
         late = f"has not asked for changes for {duration(info.backup_seconds)}"
         yield StatusProblem("degraded", "continuous backup", late, "start `lockstep backup --follow` again")

@@ -42,7 +42,7 @@ class ThreadShare:
                 self.free -= 1
                 return
         TURNED_AWAY.labels("share").inc()
-        raise Overloaded("too many requests of people are in progress, so nothing was done: retry shortly")
+        raise Overloaded("too many requests are in progress, so nothing was done: retry shortly")
 
     def _wait(self) -> bool:
         """Whether the request's turn came. The caller holds `_guard`."""

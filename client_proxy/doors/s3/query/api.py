@@ -92,7 +92,7 @@ class QueryApi:
         if claim is None and name != _UNSIGNED:
             raise QueryError("MissingAuthenticationToken", "sign the request: this needs an account")
         if claim is not None and name == _UNSIGNED:
-            raise QueryError("ValidationError", f"do not sign {name}: its token says who you are")
+            raise QueryError("ValidationError", f"do not sign {name}: its token identifies you")
         service_name = claim.scope.service if claim is not None else "sts"
         operation = described.operations.get(name)
         if operation is None or version != described.version:

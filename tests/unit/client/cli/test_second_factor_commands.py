@@ -111,7 +111,7 @@ def test_a_credentials_file_does_not_wait_for_a_code(
     file = tmp_path / "ann.json"
     file.write_text(json.dumps({"username": "ann", "password": PASSWORD}))
     monkeypatch.setattr(commands, "read_line", lambda **given: pytest.fail("standard input was read"))
-    assert "a code of your authenticator app" in ann.run("login", "--credentials", file, code=4).stderr
+    assert "a code from your authenticator app" in ann.run("login", "--credentials", file, code=4).stderr
     ann.run("login", "--credentials", file, "--code", made.codes[0])
 
 

@@ -161,7 +161,7 @@ def test_recovery_codes_and_disabling_in_the_menu(people: RealPeople, menu: Menu
     said = menu("ann", PASSWORD, "RECOVERY", "mfa", "codes", "a wrong word", "mfa", "codes", PASSWORD, "RECOVERY", "10")
     assert "Not done: the name or the password is wrong" in said
     assert "Your log-in has ended" not in said
-    assert "The earlier recovery codes have ended" in said
+    assert "The earlier recovery codes no longer work" in said
     said = menu("ann", PASSWORD, "RECOVERY", "11", PASSWORD, "my own words", "my own words", "RECOVERY", "10")
     assert "Your password was changed" in said
     said = menu("ann", "my own words", "RECOVERY", "mfa", "disable", "my own words", "RECOVERY", "10")
@@ -180,7 +180,7 @@ def test_who_must_have_one_sets_it_up_at_the_log_in(people: RealPeople, menu: Me
     assert "Welcome back, ann." in said
     said = menu(*admin, "13", "reset-mfa 2", "reset 2", "10")
     assert re.search(r"^2 +ann +member +enabled +yes ", said, re.MULTILINE)
-    assert "ann has no second factor any more" in said
+    assert "ann no longer has a second factor" in said
     one_time = re.search(r"one-time password of ann: (\S+)", said)
     assert one_time is not None
     said = menu("ann", one_time[1], "my own words", "my own words", "CODE", "10")
