@@ -139,7 +139,7 @@ def test_changes_ask_for_password_and_code(
     ann.run("whoami")
     ann.run("mfa", "disable", input="a wrong word\n", code=4)
     ann.run("mfa", "disable", input=f"another word\n{made.codes[1]}\n", code=4)
-    assert "no second factor any more" in ann.run("mfa", "disable", input=f"another word\n{new[1]}\n").stdout
+    assert "no longer has a second factor" in ann.run("mfa", "disable", input=f"another word\n{new[1]}\n").stdout
     ann.run("login", "ann", input="another word\n")
     ann.run("mfa", "disable", input="another word\n", code=6)
 
@@ -166,7 +166,7 @@ def test_administrators_require_and_reset(
     assert " yes " in shown()
     assert "must have" in ann.run("mfa", "disable", input=f"another word\n{made.codes[0]}\n", code=6).stderr
     assert "may log in without" in admin.run("users", "require-mfa", "ann", "--off").stdout
-    assert "no second factor any more" in admin.run("users", "reset-mfa", "ann").stdout
+    assert "no longer has a second factor" in admin.run("users", "reset-mfa", "ann").stdout
     ann.run("whoami", code=4)
     admin.run("users", "reset-mfa", "ann", code=3)
     ann.run("login", "ann", input="another word\n")

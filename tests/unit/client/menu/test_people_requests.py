@@ -149,10 +149,10 @@ def test_a_second_factor_is_set_up_and_asked_for(people: RealPeople, menu: Menu,
     assert "10 recovery codes left." in said
     assert PASSWORD not in said
     said = menu("ann", PASSWORD, "CODE", "RECOVERY", "10")
-    assert said.index("Password: ") < said.index("Code of your second factor") < said.index("used already")
+    assert said.index("Password: ") < said.index("Code from your authenticator app") < said.index("used already")
     assert "Welcome back, ann." in said
     said = menu("ann", PASSWORD, code=4)
-    assert "Code of your second factor" in said
+    assert "Code from your authenticator app" in said
 
 
 def test_recovery_codes_and_disabling_in_the_menu(people: RealPeople, menu: Menu, phone: Phone) -> None:

@@ -35,7 +35,7 @@ def test_an_unneeded_authority_says_how_it_goes() -> None:
 
 def test_an_authority_that_cannot_vouch_is_pointed_out() -> None:
     """People's clients need the new ca.pem at once then."""
-    words = "clients that trust the old authority alone cannot connect"
+    words = "clients that trust only the old authority can no longer connect"
     old = info("a", "old", vouches=False)
     assert words in authorities_text([info("b", "current"), old])
     assert words not in authorities_text([info("b", "current"), info("a", "old")])
