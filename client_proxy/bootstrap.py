@@ -308,4 +308,7 @@ def _check_pair(cert: Path, key: Path) -> None:
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(cert, key)
     except (OSError, ssl.SSLError) as error:
-        raise SetupError(f"--tls-cert {cert} and --tls-key {key} cannot be used together ({error})") from error
+        raise SetupError(
+            f"--tls-cert {cert} and --tls-key {key} cannot be used together ({error}): "
+            "name a certificate chain and its own key, both in PEM form"
+        ) from error

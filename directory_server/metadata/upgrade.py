@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,9 @@ def upgrade(path: Path) -> None:
             _apply(connection, str(path))
             crash_point("directory.migration.begun")
     except OperationalError as error:
-        raise Unavailable(f"cannot open the metadata in {path}: {error.orig}") from error
+        full = getattr(error.orig, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
+        advice = "free space on that disk" if full else "check its disk, its owner and its permissions"
+        raise Unavailable(f"cannot open the metadata in {path} ({error.orig}): {advice}") from error
     except DatabaseError as error:
         raise StorageFormatError(
             f"{path} is not a Lockstep metadata file, or it is damaged ({error.orig}); restore a backup, "

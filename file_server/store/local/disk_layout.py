@@ -16,6 +16,7 @@ chunk_index.py, chunk_files.py and lockstep_store/runtime/storage/sealing.py def
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 from pathlib import Path
@@ -65,9 +66,11 @@ class DiskLayout:
                 layout.close()
                 raise
         except OSError as error:
+            full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+            advice = "free space on that disk" if full else "check its owner and its disk"
             raise SetupError(
                 f"cannot use the data folder {root} ({error.strerror or error}): "
-                "check its owner and its disk, or choose another folder with --data"
+                f"{advice}, or choose another folder with --data"
             ) from error
         return layout
 

@@ -236,6 +236,8 @@ class ApiTransport:
             return PeerUnreachable(f"{self.url} accepted the request but did not answer in time", final=True)
         if isinstance(error, (requests.exceptions.InvalidHeader, requests.exceptions.InvalidURL)):
             return BadRequest(f"the request cannot be sent over HTTP ({error})")
+        if self.ca_file is not None and not _has_certificates(self.ca_file):
+            return SetupError(f"the CA file {self.ca_file} has no certificate: name the cluster's ca.pem with --ca")
         return PeerUnreachable(f"the connection to {self.url} was lost: try again, or use another proxy")
 
 
@@ -260,6 +262,14 @@ def _untrusted(error: BaseException | None) -> bool:
         inner = inner if isinstance(inner, BaseException) else (error.args[0] if error.args else None)
         error = inner if isinstance(inner, BaseException) else error.__cause__ or error.__context__
     return False
+
+
+def _has_certificates(ca_file: Path) -> bool:
+    try:
+        ssl.create_default_context(cafile=ca_file)
+    except ssl.SSLError:
+        return False
+    return True
 
 
 def _never_connected(error: BaseException) -> bool:

@@ -6,6 +6,7 @@ A program is one process, so stopping, pausing or killing that process id affect
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import resource
@@ -313,7 +314,12 @@ def _check_port(host: str, port: int) -> None:
         try:
             probe.bind((host, port))
         except OSError as error:
-            raise SetupError(
-                f"cannot listen on {host}:{port} ({error.strerror}): stop the program that uses it, "
-                "or choose another port with --port"
-            ) from error
+            raise SetupError(f"cannot listen on {host}:{port} ({error.strerror}): {_what_to_do(error)}") from error
+
+
+def _what_to_do(error: OSError) -> str:
+    if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
+        return "name an address of this machine with --host, or 0.0.0.0 for every network"
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return "only root may use this port; choose one of 1024 or higher with --port"
+    return "stop the program that uses it, or choose another port with --port"

@@ -76,6 +76,16 @@ def test_another_authority_is_refused_at_once_and_in_words(server: RestServer, t
     api.close()
 
 
+def test_a_ca_file_without_a_certificate_is_named(server: RestServer, tmp_path: Path) -> None:
+    """Another file in its place does not look like a lost connection, and is not tried again."""
+    wrong = tmp_path / "setup.cfg"
+    wrong.write_text("[metadata]\n")
+    api = ApiCalls(ApiTransport(server.url, wrong, sleep=lambda seconds: pytest.fail("tried again")))
+    with pytest.raises(SetupError, match=r"setup\.cfg has no certificate: name the cluster's ca\.pem with --ca"):
+        api.login("ann", "secret")
+    api.close()
+
+
 def test_nobody_there_is_said_after_a_few_attempts(server: RestServer) -> None:
     """A proxy that does not run is reported in one sentence, after bounded attempts."""
     pauses: list[float] = []

@@ -378,3 +378,17 @@ def test_many_idle_connections_lock_nobody_out(running: Running) -> None:
     finally:
         for tls in kept:
             tls.close()
+
+
+def test_an_address_of_another_machine_is_not_called_a_busy_port(running: Running) -> None:
+    """The sentence says what to change: the address, not the port."""
+    own = running.server
+    service = Service(
+        Api("file_server", "9", lambda token: None),
+        host="192.0.2.1",
+        port=free_port(),
+        cert_file=own.cert_file,
+        key_file=own.key_file,
+    )
+    with pytest.raises(SetupError, match=r"cannot listen on 192\.0\.2\.1:.* with --host, or 0\.0\.0\.0"):
+        service.start()
