@@ -29,7 +29,6 @@ from lockstep_store.wire.digest import Digest
 from lockstep_store.wire.errors import BadRequest, Damaged, Forbidden, LockstepError, NotFound, Unavailable
 from lockstep_store.wire.messages.files import (
     COPY,
-    DELETE,
     LIST,
     VERSIONS,
     CommittedReply,
@@ -214,7 +213,7 @@ class FileStore:
 
     def delete(self, request: Delete) -> DeleteReply:
         """Delete a path, or one version of it for good."""
-        return self._directory.call(DELETE, self._with_evaluated_conditions(request).message())
+        return self._directory.delete(self._with_evaluated_conditions(request).message())
 
     def delete_many(self, requests: Sequence[Delete]) -> list[DeleteReply | LockstepError]:
         """Delete several files in one call to the directory; each has its own outcome, in order."""

@@ -1,4 +1,4 @@
-"""Calls the directory for the proxy: retries lost calls, and coalesces concurrent lookups into one call.
+"""Calls the directory for the proxy: retries lost calls, and coalesces lookups, begins and deletes of many callers.
 
 Coalescing is safe because a lookup only joins a call that has not been sent yet. So the directory looks it up after the
 read began, and the reply is never older than the read.
@@ -103,6 +103,10 @@ MAX_LOOKUPS_IN_FLIGHT = 1
 """With 32 readers, a second call in flight cost a quarter of their rate, and a third one more."""
 MAX_BEGINS_IN_FLIGHT = 2
 """A begin that links known content waits for the directory's disk. The second call keeps others from waiting too."""
+MAX_DELETES_IN_FLIGHT = 2
+"""A delete waits until no proxy reads the path under a lease. The second call keeps others from waiting too."""
+MAX_DELETES = 50
+"""As many as the directory deletes in one transaction."""
 
 SAFE_TO_REPEAT: frozenset[str] = frozenset(
     call.path
@@ -160,6 +164,7 @@ Rep = TypeVar("Rep")
 R = TypeVar("R")
 _lookup_items = decoder(LookupItem)
 _begin_items = decoder(BeginItem)
+_delete_items = decoder(DeleteRequest)
 
 
 class DirectoryPeer(Caller, Opener, Protocol):
@@ -201,6 +206,9 @@ class DirectoryClient:
         )
         self._begins: Coalescer[BeginItem, BeginReplyItem] = Coalescer(
             self._send_begins, max_batch=MAX_BATCH, max_in_flight=MAX_BEGINS_IN_FLIGHT
+        )
+        self._deletes: Coalescer[DeleteRequest, DeleteReply] = Coalescer(
+            self._send_deletes, max_batch=MAX_DELETES, max_in_flight=MAX_DELETES_IN_FLIGHT
         )
 
     def call(self, call: Call[Req, Rep], request: Req) -> Rep:
@@ -244,6 +252,11 @@ class DirectoryClient:
         """Begin a write, or link known content. A repeated write id returns the version that it committed."""
         _check_shape(_begin_items, item)
         return self._patiently(lambda _: self._begins.submit(item), BEGIN.path, repeatable=True)
+
+    def delete(self, item: DeleteRequest) -> DeleteReply:
+        """Delete a path, or one version of it. A repeated write id deletes nothing more."""
+        _check_shape(_delete_items, item)
+        return self._patiently(lambda _: self._deletes.submit(item), DELETE.path, repeatable=True)
 
     def delete_many(self, items: list[DeleteRequest]) -> list[DeleteReply | LockstepError]:
         """Delete several files in one call; each has its own outcome."""
@@ -292,6 +305,12 @@ class DirectoryClient:
 
     def _send_begins(self, items: list[BeginItem]) -> list[BeginReplyItem | Exception]:
         reply = self._peer.call(self.url, BEGIN, BeginRequest(items=items), timeout=CALL_SECONDS)
+        return [outcome.value if outcome.value is not None else _refusal(outcome) for outcome in reply.results]
+
+    def _send_deletes(self, items: list[DeleteRequest]) -> list[DeleteReply | Exception]:
+        if len(items) == 1:
+            return [self._peer.call(self.url, DELETE, items[0], timeout=CALL_SECONDS)]
+        reply = self._peer.call(self.url, DELETE_MANY, DeleteManyRequest(items), timeout=CALL_SECONDS)
         return [outcome.value if outcome.value is not None else _refusal(outcome) for outcome in reply.results]
 
     def _patiently(self, attempt: Callable[[float], R], what: str, *, repeatable: bool) -> R:

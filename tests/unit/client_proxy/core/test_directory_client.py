@@ -9,12 +9,14 @@ from lockstep_store.wire.digest import EMPTY_DIGEST
 from lockstep_store.wire.errors import (
     BadRequest,
     Locked,
+    LockstepError,
     NotFound,
     Undecided,
     to_problem,
 )
 from lockstep_store.wire.messages.base import Outcome
 from lockstep_store.wire.messages.files import (
+    DELETE,
     DELETE_MANY,
     LIST,
     DeleteManyReply,
@@ -199,6 +201,70 @@ def test_many_deletions_are_one_call_with_an_outcome_each(rig: Rig) -> None:
     assert isinstance(first, DeleteReply)
     assert isinstance(second, Undecided)
     assert calls == [2, 2, 2]
+
+
+def test_deletions_of_many_callers_share_a_call_with_an_outcome_each(rig: Rig) -> None:
+    """Those that arrive while a call is under way leave together; one caller's refusal is nobody else's."""
+    asked: list[list[str]] = []
+    busy = threading.Semaphore(0)
+    answered = {"1": threading.Event(), "2": threading.Event()}
+
+    def alone(request: DeleteRequest) -> DeleteReply:
+        busy.release()
+        assert answered[request.path].wait(60)
+        return DeleteReply(1, True)
+
+    def together(request: DeleteManyRequest) -> DeleteManyReply:
+        asked.append(sorted(item.path for item in request.items))
+        refusal = Outcome[DeleteReply](problem=to_problem(Locked("bob has it")))
+        return DeleteManyReply(
+            [refusal if item.path == "locked" else Outcome(value=DeleteReply(2, True)) for item in request.items]
+        )
+
+    rig.directory.replies[DELETE.path], rig.directory.replies[DELETE_MANY.path] = alone, together
+    outcomes: dict[str, object] = {}
+
+    def delete(path: str) -> None:
+        try:
+            outcomes[path] = rig.client.delete(deletion(path)).cursor
+        except LockstepError as error:
+            outcomes[path] = type(error)
+
+    first = [threading.Thread(target=delete, args=(path,)) for path in ("1", "2")]
+    for thread in first:
+        thread.start()
+        assert busy.acquire(timeout=60)
+    later = [threading.Thread(target=delete, args=(path,)) for path in ("3", "locked", "4", "p" * 1025)]
+    for thread in later:
+        thread.start()
+    wait_until(lambda: len(rig.client._deletes._waiting) == 3 and ("p" * 1025) in outcomes)
+    answered["1"].set()  # and not the other: its caller would take some of them along
+    for thread in (first[0], *later):
+        thread.join(60)
+    answered["2"].set()
+    first[1].join(60)
+    assert asked == [["3", "4", "locked"]]
+    assert outcomes == {"1": 1, "2": 1, "3": 2, "4": 2, "locked": Locked, "p" * 1025: BadRequest}
+
+
+def test_a_deletion_that_is_refused_after_a_lost_attempt_is_undecided(rig: Rig) -> None:
+    """The lost attempt may still arrive, so the refusal must not promise that nothing is deleted."""
+
+    calls: list[str] = []
+
+    def locked_from_now_on(request: DeleteRequest) -> DeleteReply:
+        calls.append(request.write_id)
+        if len(calls) > 1:
+            raise Locked("bob has it")
+        return DeleteReply(1, True)
+
+    rig.directory.replies[DELETE.path] = locked_from_now_on
+    rig.directory.drop_replies = 1
+    with pytest.raises(Undecided):
+        rig.client.delete(deletion("a"))
+    assert calls == [deletion("a").write_id] * 2
+    with pytest.raises(Locked):  # nothing was lost here
+        rig.client.delete(deletion("b"))
 
 
 def test_a_wait_for_a_lock_gets_the_time_it_asked_for(rig: Rig) -> None:
