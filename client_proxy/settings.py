@@ -11,13 +11,12 @@ from typing import Any
 
 import click
 
-from client_proxy.core.cache import DEFAULT_DISK_BYTES, DEFAULT_MEMORY_BYTES
-from client_proxy.rate_limits.client_address import Network
+from client_proxy.defaults import DISK_BYTES, MEMORY_BYTES
 from client_proxy.rate_limits.rules import DEFAULT as DEFAULT_RATE_LIMIT
 from client_proxy.rate_limits.rules import IN_MEMORY, RateRule, parse_rules
 from lockstep_store.client.local_storage import DEFAULT_FOLDER, FOLDER_VARIABLE
-from lockstep_store.runtime.http.service import DEFAULT_THREADS
-from lockstep_store.runtime.options import parse_size
+from lockstep_store.runtime.addresses import Network
+from lockstep_store.runtime.options import DEFAULT_THREADS, parse_size
 
 PREFIX = "LOCKSTEP_PROXY_"
 
@@ -106,13 +105,13 @@ _OPTIONS = (
     _option(
         "--cache-bytes",
         type=_Size(),
-        default=f"{DEFAULT_DISK_BYTES // 1024**3}GiB",
+        default=f"{DISK_BYTES // 1024**3}GiB",
         help="Maximum size of the cache on disk.",
     ),
     _option(
         "--memory-bytes",
         type=_Size(),
-        default=f"{DEFAULT_MEMORY_BYTES // 1024**2}MiB",
+        default=f"{MEMORY_BYTES // 1024**2}MiB",
         help="Maximum size of the small files kept in memory.",
     ),
     _option(

@@ -11,7 +11,7 @@ from typing import Any, get_args
 
 import click
 
-from directory_server.people.second_factors import Requirement
+from directory_server.defaults import Requirement
 from directory_server.settings import Settings
 from lockstep_store.runtime.memory import collector_paused
 from lockstep_store.runtime.options import https_url, log_level

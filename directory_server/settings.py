@@ -7,12 +7,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal
 
-from directory_server.features.lifecycle.rules import DAY_SECONDS
-from directory_server.people.log_ins import TOKEN_SECONDS
-from directory_server.people.second_factors import Requirement
-from directory_server.repair.planner import REPAIR_GRACE_SECONDS
-from lockstep_store.runtime.http.service import DEFAULT_THREADS
-from lockstep_store.runtime.options import is_loopback
+from directory_server.defaults import DAY_SECONDS, REPAIR_GRACE_SECONDS, TOKEN_SECONDS, Requirement
+from lockstep_store.runtime.options import DEFAULT_THREADS, is_loopback
 
 DEFAULT_PORT = 5050
 TICKET_SECONDS = 3600.0

@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from file_server.maintenance.garbage_collector import DEFAULT_GRACE_SECONDS
-from file_server.maintenance.inventory import DEFAULT_ROUND_SECONDS as DEFAULT_INVENTORY_SECONDS
-from file_server.maintenance.redo_records import DEFAULT_KEPT_BYTES
-from file_server.maintenance.scrubber import DEFAULT_PAUSE_FACTOR, DEFAULT_ROUND_SECONDS
+from file_server.defaults import (
+    GRACE_SECONDS,
+    INVENTORY_SECONDS,
+    REDO_BYTES,
+    SCRUB_PAUSE_FACTOR,
+    SCRUB_ROUND_SECONDS,
+)
 
 DEFAULT_PORT = 5060
 DEFAULT_DIRECTORY = "https://127.0.0.1:5050"
@@ -35,13 +38,13 @@ class Settings:
     zone: str = ""
     threads: int = DEFAULT_THREADS
     reserve_bytes: int = DEFAULT_RESERVE_BYTES
-    grace_seconds: float = DEFAULT_GRACE_SECONDS
-    scrub_pause_factor: float = DEFAULT_PAUSE_FACTOR
-    scrub_round_seconds: float = DEFAULT_ROUND_SECONDS
+    grace_seconds: float = GRACE_SECONDS
+    scrub_pause_factor: float = SCRUB_PAUSE_FACTOR
+    scrub_round_seconds: float = SCRUB_ROUND_SECONDS
     quarantine_bytes: int = DEFAULT_QUARANTINE_BYTES
     quarantine_seconds: float = DEFAULT_QUARANTINE_SECONDS
-    inventory_seconds: float = DEFAULT_INVENTORY_SECONDS
-    redo_bytes: int = DEFAULT_KEPT_BYTES
+    inventory_seconds: float = INVENTORY_SECONDS
+    redo_bytes: int = REDO_BYTES
     log_level: str = "info"
 
     @property

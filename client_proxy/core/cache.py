@@ -24,6 +24,7 @@ from pathlib import Path
 
 from client_proxy.core.memory_tier import MemoryTier
 from client_proxy.core.written_entries import Key, Kind, WrittenEntries
+from client_proxy.defaults import DISK_BYTES, MEMORY_BYTES
 from client_proxy.metrics import CACHE_BYTES, CACHE_DAMAGED, CACHE_EVICTED, CACHE_UNWRITABLE
 from lockstep_store.runtime.clock import Clock, SystemClock
 from lockstep_store.runtime.storage.sealing import Sealer
@@ -33,8 +34,6 @@ from lockstep_store.wire.digest import Digest, chunk_digest
 from lockstep_store.wire.errors import LockstepError
 from lockstep_store.wire.manifest import Manifest
 
-DEFAULT_DISK_BYTES = 10 * 1024**3
-DEFAULT_MEMORY_BYTES = 32 * 1024**2
 MAX_ENTRIES = 200_000
 """Bounds the index in memory, which takes about 300 bytes for each entry of any size."""
 TOUCH_SECONDS = 60.0
@@ -71,8 +70,8 @@ class Cache:
         root: Path,
         sealer: Sealer,
         *,
-        disk_bytes: int = DEFAULT_DISK_BYTES,
-        memory_bytes: int = DEFAULT_MEMORY_BYTES,
+        disk_bytes: int = DISK_BYTES,
+        memory_bytes: int = MEMORY_BYTES,
         max_entries: int = MAX_ENTRIES,
         clock: Clock | None = None,
         write_file: WriteFile = write_unsynced,

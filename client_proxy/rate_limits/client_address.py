@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Iterable, Sequence
 
-from lockstep_store.runtime.addresses import Address, parse_address
+from lockstep_store.runtime.addresses import Address, Network, parse_address
 from lockstep_store.runtime.http.admission import remote_address
 from lockstep_store.runtime.http.api import Environ, StartResponse, Wsgi
 from lockstep_store.runtime.http.exchange import EXCHANGE
-
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 class ForwardedAddress:

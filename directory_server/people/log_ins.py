@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from directory_server.defaults import TOKEN_SECONDS
 from directory_server.metadata.statements import people
 from directory_server.metadata.store import MetadataStore, Row, Tx
 from directory_server.people.access_keys import PeopleClock
@@ -25,7 +26,6 @@ from lockstep_store.wire.messages.people import LoginReply, PasswordRequest
 from lockstep_store.wire.messages.users import ChangePasswordRequest
 from lockstep_store.wire.names import check_account
 
-TOKEN_SECONDS = 12 * 3600.0
 _CLOSED = "; new accounts are made by an administrator only"
 
 

@@ -13,10 +13,10 @@ import base64
 import re
 import secrets
 from collections.abc import Callable, Iterator
-from typing import Literal
 
 from blake3 import blake3
 
+from directory_server.defaults import Requirement
 from directory_server.metadata.sealed_rows import SealedRow
 from directory_server.metadata.statements import second_factor as rows
 from directory_server.metadata.statements.second_factor import FactorRow
@@ -28,8 +28,6 @@ from lockstep_store.wire.digest import Digest, chunk_digest
 from lockstep_store.wire.errors import Conflict, Damaged, LockstepError, SecondFactorNeeded
 from lockstep_store.wire.messages.second_factor import RECOVERY_CODES, NewSecondFactor, SecondFactorState
 
-Requirement = Literal["nobody", "administrators", "everyone"]
-"""Who must have a second factor, besides the accounts of which it is required by name."""
 _RECOVERY_BYTES = 10
 """80 bits: nobody guesses it, not even with its hash. 16 letters and digits."""
 _CODE = re.compile(rf"[0-9]{{{totp.DIGITS}}}")

@@ -17,6 +17,7 @@ from prometheus_client import Counter
 
 from directory_server.cluster.directory_clock import DirectoryClock
 from directory_server.cluster.membership import Membership
+from directory_server.defaults import REPAIR_GRACE_SECONDS
 from directory_server.maintenance.garbage_collector import Collector
 from directory_server.metadata.statements import servers
 from directory_server.metadata.store import MetadataStore, Tx
@@ -32,7 +33,6 @@ from lockstep_store.wire.digest import Digest
 from lockstep_store.wire.messages.cluster import RepairInfo
 from lockstep_store.wire.messages.servers import CopyOrder
 
-REPAIR_GRACE_SECONDS = 60.0
 ORDER_SECONDS = 60.0
 IDLE_SECONDS = 1.0
 RECENTLY_GIVEN_UP_SECONDS = 300.0

@@ -12,6 +12,7 @@ from collections import deque
 
 from prometheus_client import Counter
 
+from file_server.defaults import GRACE_SECONDS
 from file_server.directory_link import DirectoryCaller
 from file_server.store.chunk_store import ChunkStore
 from lockstep_store.runtime.clock import Clock
@@ -20,8 +21,6 @@ from lockstep_store.wire.crash_points import crash_point
 from lockstep_store.wire.errors import LockstepError
 from lockstep_store.wire.messages.servers import COLLECT, CollectRequest
 
-DEFAULT_GRACE_SECONDS = 3900.0
-"""Longer than a ticket lives (an hour): an open write may still commit a blob that nothing refers to yet."""
 CHUNK_GRACE_SECONDS = 600.0
 """For chunks without a blob: long enough for an interrupted writer to return. Chunks of running uploads are pinned."""
 PAGE_BLOBS = 500
@@ -57,7 +56,7 @@ class GarbageCollector:
     """Collects garbage; `step` handles one page of blobs."""
 
     def __init__(
-        self, store: ChunkStore, directory: DirectoryCaller, clock: Clock, grace_seconds: float = DEFAULT_GRACE_SECONDS
+        self, store: ChunkStore, directory: DirectoryCaller, clock: Clock, grace_seconds: float = GRACE_SECONDS
     ) -> None:
         self._store = store
         self._directory = directory

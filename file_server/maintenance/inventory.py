@@ -19,6 +19,7 @@ from typing import Literal
 
 from prometheus_client import Counter
 
+from file_server.defaults import INVENTORY_SECONDS
 from file_server.directory_link import DirectoryCaller
 from file_server.store.chunk_store import ChunkStore
 from lockstep_store.runtime.clock import Clock
@@ -40,7 +41,6 @@ from lockstep_store.wire.messages.servers import (
     InventoryRequest,
 )
 
-DEFAULT_ROUND_SECONDS = 24 * 3600.0
 PAUSE_FACTOR = 4.0
 """Seconds of pause for each second that a page took: people's reads and writes come first."""
 RETRY_SECONDS = 2.0
@@ -62,7 +62,7 @@ class Inventory:
         store: ChunkStore,
         directory: DirectoryCaller,
         clock: Clock,
-        round_seconds: float = DEFAULT_ROUND_SECONDS,
+        round_seconds: float = INVENTORY_SECONDS,
         wake: Callable[[], None] = lambda: None,
         report_done: Callable[[], None] = lambda: None,
     ) -> None:

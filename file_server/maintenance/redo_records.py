@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from file_server.defaults import REDO_BYTES
 from file_server.directory_link import DirectoryCaller
 from lockstep_store.runtime.storage.redo_files import RedoAppender, batches_in, files_in
 from lockstep_store.runtime.tracing import log
@@ -16,7 +17,6 @@ from lockstep_store.wire.errors import Damaged, LockstepError, StorageFormatErro
 from lockstep_store.wire.messages.redo import RedoPlace, RedoRequest
 from lockstep_store.wire.messages.servers import REDO, REPLAY, ReplayRequest
 
-DEFAULT_KEPT_BYTES = 512 << 20
 FILE_BYTES = 8 << 20
 IDLE_SECONDS = 60.0
 RETRY_SECONDS = 2.0
@@ -30,7 +30,7 @@ class RedoRecords:
         self,
         folder: Path,
         directory: DirectoryCaller,
-        kept_bytes: int = DEFAULT_KEPT_BYTES,
+        kept_bytes: int = REDO_BYTES,
         has_room: Callable[[], bool] = lambda: True,
         wake: Callable[[], None] = lambda: None,
     ) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from prometheus_client import Counter, Gauge
 
+from file_server.defaults import SCRUB_PAUSE_FACTOR, SCRUB_ROUND_SECONDS
 from file_server.store.chunk_store import SWEEP_PARTS, ChunkStore
 from lockstep_store.runtime.clock import Clock
 from lockstep_store.runtime.tracing import log
@@ -15,10 +16,7 @@ from lockstep_store.wire.crash_points import crash_point
 
 STEP_BYTES = 8 * 1024 * 1024
 STEP_CHUNKS = 256
-DEFAULT_PAUSE_FACTOR = 20.0
-"""Seconds of sleep for each second of reading: 20 uses about a twentieth of the disk and of one core."""
 MIN_PAUSE_SECONDS = 0.5
-DEFAULT_ROUND_SECONDS = 24 * 3600.0
 STEP_BLOBS = 200
 _PLACE = "scrubbed"
 
@@ -33,8 +31,8 @@ class Scrubber:
         self,
         store: ChunkStore,
         clock: Clock,
-        pause_factor: float = DEFAULT_PAUSE_FACTOR,
-        round_seconds: float = DEFAULT_ROUND_SECONDS,
+        pause_factor: float = SCRUB_PAUSE_FACTOR,
+        round_seconds: float = SCRUB_ROUND_SECONDS,
     ) -> None:
         self._store = store
         self._clock = clock

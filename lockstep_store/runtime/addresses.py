@@ -6,6 +6,7 @@ import ipaddress
 from functools import lru_cache
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 _IPV6_BITS = 64
 """One household or machine has at least so many addresses, so counting each by itself would limit nothing."""

@@ -9,6 +9,8 @@ from urllib.parse import urlsplit
 
 import click
 
+DEFAULT_THREADS = 128
+
 
 def https_url(_: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
     """Check the value of an option that takes an address of the cluster."""

@@ -8,8 +8,8 @@ from __future__ import annotations
 import json
 from functools import lru_cache
 
+from directory_server.defaults import DAY_SECONDS
 from directory_server.features.lifecycle.rules import (
-    DAY_SECONDS,
     SETTING,
     LifecycleRule,
     Version,

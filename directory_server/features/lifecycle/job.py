@@ -18,9 +18,9 @@ from typing import Protocol
 
 from prometheus_client import Counter
 
+from directory_server.defaults import DAY_SECONDS
 from directory_server.features.lifecycle.expiry_in_replies import tags_of
 from directory_server.features.lifecycle.rules import (
-    DAY_SECONDS,
     MAX_NEWER,
     SETTING,
     LifecycleRule,

@@ -14,6 +14,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta, field
 
+from directory_server.defaults import DAY_SECONDS
 from directory_server.metadata.statements.buckets import Bucket
 from directory_server.metadata.store import Reader
 from directory_server.people.person import Person
@@ -22,7 +23,6 @@ from lockstep_store.wire.errors import BadRequest
 
 SETTING = "lifecycle"
 """The bucket's setting with its rules, by the names of S3's service description."""
-DAY_SECONDS = 86_400.0
 MAX_NEWER = 101
 """The counting limit: no rule keeps more than a hundred noncurrent versions."""
 What = Literal["expire", "noncurrent", "marker"]

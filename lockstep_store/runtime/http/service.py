@@ -26,13 +26,13 @@ from granian.server.mt import MTServer
 from lockstep_store.runtime.http.api import Wsgi
 from lockstep_store.runtime.http.date_header import DatedReplies
 from lockstep_store.runtime.http.exchanges import Exchanges
+from lockstep_store.runtime.options import DEFAULT_THREADS
 from lockstep_store.runtime.tls.authorities import TrustedAuthorities, issuer_id
 from lockstep_store.runtime.tls.revocation import split_lists
 from lockstep_store.runtime.tracing import log
 from lockstep_store.wire.errors import SetupError
 from lockstep_store.wire.messages.authorities import AuthorityUse
 
-DEFAULT_THREADS = 128
 MAX_CONNECTIONS = 8192
 MAX_BUFFER_BYTES = 128 * 1024
 """What the runner buffers for each connection of a person. It also bounds a request's head."""

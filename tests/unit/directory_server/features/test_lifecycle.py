@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from directory_server.defaults import DAY_SECONDS
 from directory_server.features.lifecycle.rules import (
-    DAY_SECONDS,
     LifecycleRule,
     Placed,
     Version,

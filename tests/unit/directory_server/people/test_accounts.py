@@ -12,6 +12,7 @@ import msgspec
 import pytest
 
 from directory_server.cluster.directory_clock import DirectoryClock
+from directory_server.defaults import TOKEN_SECONDS, Requirement
 from directory_server.metadata.engines.sqlite.store import SqliteStore
 from directory_server.metadata.statements import people
 from directory_server.metadata.store import Tx
@@ -21,9 +22,9 @@ from directory_server.people.accounts import Accounts, insert_account
 from directory_server.people.administrator import AdminCredentials, ensure_administrator
 from directory_server.people.audit import AuditJournal
 from directory_server.people.guessing import FREE_FAILURES
-from directory_server.people.log_ins import TOKEN_SECONDS, LogIns
+from directory_server.people.log_ins import LogIns
 from directory_server.people.passwords import PasswordHash
-from directory_server.people.second_factors import Requirement, SecondFactors
+from directory_server.people.second_factors import SecondFactors
 from directory_server.people.users import Users
 from lockstep_store.runtime.storage.sealing import KeyRing, Sealer
 from lockstep_store.wire.errors import (

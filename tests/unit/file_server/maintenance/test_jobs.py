@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from file_server.maintenance.garbage_collector import DEFAULT_GRACE_SECONDS as GRACE
+from file_server.defaults import GRACE_SECONDS as GRACE
 from file_server.maintenance.garbage_collector import Ages
 from lockstep_store.wire.chunking import chunk_bytes
 from lockstep_store.wire.digest import Digest
