@@ -11,8 +11,8 @@ from types import TracebackType
 from typing import BinaryIO
 
 from lockstep_store.client.api.answers import Lockable, Saved, WriteOptions, number_of
+from lockstep_store.client.api.body import Body
 from lockstep_store.client.api.calls import ApiCalls
-from lockstep_store.client.api.transport import ApiTransport, Body
 from lockstep_store.client.lock_holder import LockHolder, agent_name
 from lockstep_store.client.transfers.download import Fetched, ReadCheck, download
 from lockstep_store.client.transfers.trees import TreeReport, get_tree, put_tree
@@ -189,6 +189,8 @@ def connect(
     """
     if sum(map(bool, (token, api_key, username))) > 1 or bool(username) != bool(password):
         raise TypeError("give one of token, api_key, or username with password")
+    from lockstep_store.client.api.transport import ApiTransport
+
     client = Client(ApiTransport(url, Path(ca) if ca is not None else None, token or api_key))
     if username:
         try:

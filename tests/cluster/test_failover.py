@@ -18,8 +18,9 @@ from typing import Literal
 import pytest
 import requests
 
+from lockstep_store.client.api.body import Body
 from lockstep_store.client.api.calls import ApiCalls
-from lockstep_store.client.api.transport import ApiTransport, Body
+from lockstep_store.client.api.transport import ApiTransport
 from lockstep_store.client.transfers import upload
 from lockstep_store.runtime.peers.caller import PeerClient
 from lockstep_store.runtime.tls.identity import ensure_identity

@@ -10,14 +10,14 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-import requests
-
-from lockstep_store.client.api.transport import body_blocks
 from lockstep_store.wire.digest import Digest
 from lockstep_store.wire.errors import LockstepError
 from lockstep_store.wire.messages.files import CommittedReply, FileVersion
+
+if TYPE_CHECKING:
+    import requests
 
 
 @dataclass(frozen=True)
@@ -113,6 +113,8 @@ class Download:
 
     def blocks(self) -> Iterator[bytes]:
         """The bytes, at most 1 MiB at a time; PeerUnreachable when they end before the declared length."""
+        from lockstep_store.client.api.transport import body_blocks
+
         return body_blocks(self._response, self._url)
 
     def __iter__(self) -> Iterator[bytes]:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
 import msgspec
-import requests
 
-from lockstep_store.client.api.transport import ApiTransport
 from lockstep_store.wire.codec import decoder
 from lockstep_store.wire.errors import BadRequest, LockstepError
 from lockstep_store.wire.names import check_bucket, check_path
+
+if TYPE_CHECKING:
+    import requests
+
+    from lockstep_store.client.api.transport import ApiTransport
 
 T = TypeVar("T")
 POLL_MARGIN_SECONDS = 20.0

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
-
-import requests
+from typing import TYPE_CHECKING, Any
 
 from lockstep_store.client.api.answers import (
     UNCONDITIONAL,
@@ -18,8 +16,8 @@ from lockstep_store.client.api.answers import (
     number_of,
     receipt_of,
 )
+from lockstep_store.client.api.body import Body
 from lockstep_store.client.api.caller import ApiCaller, decoded, file_address, quoted, version_argument
-from lockstep_store.client.api.transport import Body
 from lockstep_store.wire.chunk_stream import CONTENT_TYPE as CHUNK_STREAM
 from lockstep_store.wire.digest import Digest
 from lockstep_store.wire.errors import BadRequest, NotFound
@@ -27,6 +25,9 @@ from lockstep_store.wire.manifest import Manifest
 from lockstep_store.wire.messages.base import MAX_LISTING
 from lockstep_store.wire.messages.files import CommittedReply, DeleteReply, FileVersion, ListReply, VersionsReply
 from lockstep_store.wire.names import FILES_BUCKET, check_bucket, check_path
+
+if TYPE_CHECKING:
+    import requests
 
 UPLOAD_SECONDS = 600.0
 _NO_FILE_TYPE = "application/octet-stream"

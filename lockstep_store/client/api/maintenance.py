@@ -7,7 +7,6 @@ import secrets
 from pathlib import Path
 
 from lockstep_store.client.api.caller import ApiCaller
-from lockstep_store.client.api.transport import body_blocks
 from lockstep_store.client.local_storage import LocalFileError, local_problem
 from lockstep_store.wire.backup_file import check
 from lockstep_store.wire.messages.recovery import BackupInfo, FsckReport, RecoveryInfo, RecoveryReply
@@ -61,6 +60,8 @@ class MaintenanceCalls(ApiCaller):
         return self._ask(RedoReply, "GET", "/api/v1/cluster/backup/records", params=place)
 
     def _fetch(self, target: Path, part: Path) -> BackupInfo:
+        from lockstep_store.client.api.transport import body_blocks
+
         descriptor = os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         with os.fdopen(descriptor, "w+b") as file:
             response = self.transport.request(

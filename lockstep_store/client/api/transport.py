@@ -8,7 +8,7 @@ from __future__ import annotations
 import ssl
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -18,6 +18,7 @@ import requests
 from requests.adapters import HTTPAdapter
 from urllib3.exceptions import HTTPError, NewConnectionError
 
+from lockstep_store.client.api.body import Body
 from lockstep_store.client.api.trust_follower import TrustFollower
 from lockstep_store.wire import errors
 from lockstep_store.wire.codec import decode_problem, decoder, encode
@@ -53,32 +54,6 @@ _BY_STATUS: dict[int, type[LockstepError]] = {
     504: errors.Unavailable,
     507: errors.StorageFull,
 }
-
-
-class Body:
-    """A request body of `length` bytes, produced while it is sent; None means chunked, without a length."""
-
-    def __init__(self, blocks: Iterable[bytes | memoryview], length: int | None) -> None:
-        self._blocks = blocks
-        self.length = length
-
-    def for_requests(self) -> Any:
-        """The body for `requests`, which takes Content-Length from `len()` and otherwise uses chunked coding."""
-        if self.length is None:
-            return iter(self._blocks)
-        return _Sized(self._blocks, self.length) if self.length else b""
-
-
-class _Sized:
-    def __init__(self, blocks: Iterable[bytes | memoryview], length: int) -> None:
-        self._blocks = blocks
-        self._length = length
-
-    def __len__(self) -> int:
-        return self._length
-
-    def __iter__(self) -> Iterator[bytes | memoryview]:
-        return iter(self._blocks)
 
 
 class ApiTransport:

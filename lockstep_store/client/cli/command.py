@@ -12,7 +12,6 @@ from typing import Any, NoReturn, TypeVar
 import click
 import msgspec
 
-from lockstep_store.client.api.transport import ApiTransport
 from lockstep_store.client.cli.connection import API_KEY_VARIABLE, Place, find_place, read_cluster_file
 from lockstep_store.client.cli.exit_codes import FAILED, INTERRUPTED, exit_code
 from lockstep_store.client.client import Client
@@ -78,13 +77,13 @@ class App:
                 with self.store.change(self.profile_name) as stored:  # the cluster's authority is being rotated
                     stored.authority = authority
             credential = self.environment.get(API_KEY_VARIABLE) or token
-            self._api = Client(ApiTransport(place.url, place.ca_file, credential))
+            self._api = _client(place, credential)
         return self._api
 
     def anonymous(self, *, cluster_first: bool = False) -> Client:
         """A client without a credential."""
         place = self.place(cluster_first=cluster_first)
-        self._api = Client(ApiTransport(place.url, place.ca_file))
+        self._api = _client(place)
         return self._api
 
     @property
@@ -136,6 +135,12 @@ class App:
             return error
         self.forget_lock(bucket, path)
         return LockStale(f"{error}. The stored lock was dropped: look at the file, then run this again", **error.facts)
+
+
+def _client(place: Place, credential: str = "") -> Client:
+    from lockstep_store.client.api.transport import ApiTransport  # its libraries take longer to load than the rest
+
+    return Client(ApiTransport(place.url, place.ca_file, credential))
 
 
 def _inherited(environment: Mapping[str, str]) -> list[HeldLock]:

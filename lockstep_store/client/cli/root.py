@@ -4,48 +4,98 @@ from __future__ import annotations
 
 import copy
 import sys
-from importlib.metadata import PackageNotFoundError
-from importlib.metadata import version as installed_version
+from importlib import import_module
 
 import click
 
-from lockstep_store.client.cli import (
-    accounts,
-    certificate_authorities,
-    changes,
-    cluster,
-    files,
-    keys,
-    locks,
-    maintenance,
-    named_keys,
-    programs,
-    proxies,
-    quotas,
-    second_factor,
-    servers,
-    service_accounts,
-    single_sign_on,
-    status,
-    storage_keys,
-    targets,
-    users,
-    watch,
-)
 from lockstep_store.client.cli.command import Group, connection_options
 from lockstep_store.client.cli.exit_codes import help_text
 from lockstep_store.client.cli.names import SYNTAX
 
+COMMANDS = {
+    "login": "accounts.login",
+    "logout": "accounts.logout",
+    "whoami": "accounts.whoami",
+    "passwd": "users.passwd",
+    "mfa": "second_factor.mfa",
+    "keys": "keys.keys",
+    "service-accounts": "service_accounts.service_accounts",
+    "buckets": "accounts.buckets",
+    "put": "files.put",
+    "get": "files.get",
+    "cat": "files.cat",
+    "ls": "files.ls",
+    "digest": "files.digest",
+    "rm": "changes.rm",
+    "cp": "changes.cp",
+    "mv": "changes.mv",
+    "versions": "changes.versions",
+    "restore": "changes.restore",
+    "edit": "changes.edit",
+    "lock": "locks.lock",
+    "unlock": "locks.unlock",
+    "locks": "locks.locks",
+    "watch": "watch.watch",
+    "status": "status.status",
+    "servers": "servers.servers",
+    "proxies": "proxies.proxies",
+    "users": "users.users",
+    "audit": "users.audit",
+    "quota": "quotas.quota",
+    "repair": "servers.repair",
+    "sso": "single_sign_on.sso",
+    "targets": "targets.targets",
+    "fsck": "maintenance.fsck",
+    "backup": "maintenance.backup",
+    "recover": "maintenance.recover",
+    "kms": "named_keys.kms",
+    "storage-keys": "storage_keys.storage_keys",
+    "invite": "cluster.invite",
+    "join": "cluster.join",
+    "certs": "certificate_authorities.certs",
+    "serve": "programs.serve",
+    "menu": "programs.menu",
+    "completion": "programs.completion",
+}
+"""Each command's module and its name there. Only the module of the command in use is loaded."""
+FORMER_NAMES = {"join-token": "invite"}
+"""They still work, and the help does not show them."""
 
-def _version() -> str:
-    try:
-        return installed_version("lockstep-store")
-    except PackageNotFoundError:
-        return "0 (not installed)"
+
+class RootGroup(Group):
+    """All commands of `lockstep`, each loaded when it is used: scripts start it once for each file."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted({*COMMANDS, *FORMER_NAMES})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name in FORMER_NAMES:
+            command = copy.copy(_load(FORMER_NAMES[cmd_name]))
+            command.name, command.hidden = cmd_name, True
+            return command
+        return _load(cmd_name) if cmd_name in COMMANDS else None
+
+
+def _load(name: str) -> click.Command:
+    module, _, attribute = COMMANDS[name].partition(".")
+    command: click.Command = getattr(import_module(f"lockstep_store.client.cli.{module}"), attribute)
+    return command
+
+
+def _version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import PackageNotFoundError, version  # loading it takes longer than the rest
+
+        try:
+            installed = version("lockstep-store")
+        except PackageNotFoundError:
+            installed = "0 (not installed)"
+        click.echo(f"lockstep, version {installed}")
+        ctx.exit()
 
 
 @click.group(
-    cls=Group,
+    cls=RootGroup,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog=f"""{SYNTAX}
 
@@ -56,7 +106,14 @@ LOCKSTEP_LOCAL_STORAGE the folder for edits that could not be saved.
 
 {help_text()}""",
 )
-@click.version_option(_version(), prog_name="lockstep")
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_version,
+    help="Show the version and exit.",
+)
 def main() -> None:
     """Lockstep: a distributed file store for people who edit files together."""
     for stream in (sys.stdout, sys.stderr):
@@ -66,46 +123,3 @@ def main() -> None:
 
 
 main.params.extend(connection_options(from_environment=True))
-
-for family in (
-    (
-        accounts.login,
-        accounts.logout,
-        accounts.whoami,
-        users.passwd,
-        second_factor.mfa,
-        keys.keys,
-        service_accounts.service_accounts,
-        accounts.buckets,
-    ),
-    (files.put, files.get, files.cat, files.ls, files.digest),
-    (changes.rm, changes.cp, changes.mv, changes.versions, changes.restore, changes.edit),
-    (locks.lock, locks.unlock, locks.locks, watch.watch),
-    (
-        status.status,
-        servers.servers,
-        proxies.proxies,
-        users.users,
-        users.audit,
-        quotas.quota,
-        servers.repair,
-        single_sign_on.sso,
-        targets.targets,
-        maintenance.fsck,
-        maintenance.backup,
-        maintenance.recover,
-        named_keys.kms,
-        storage_keys.storage_keys,
-        cluster.invite,
-        cluster.join,
-        certificate_authorities.certs,
-    ),
-    (programs.serve, programs.menu, programs.completion),
-):
-    for command in family:
-        main.add_command(command)
-
-# The command's former name, hidden in the help.
-_alias = copy.copy(cluster.invite)
-_alias.name, _alias.hidden = "join-token", True
-main.add_command(_alias)

@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from lockstep_store.client.api.answers import UNCONDITIONAL, RemoteFile, Saved, WriteOptions, label
+from lockstep_store.client.api.body import Body
 from lockstep_store.client.api.calls import ApiCalls
-from lockstep_store.client.api.transport import Body
 from lockstep_store.client.local_storage import FileChanged
 from lockstep_store.client.transfers.interrupted_uploads import InterruptedUploads
 from lockstep_store.client.transfers.local_chunks import LocalFile

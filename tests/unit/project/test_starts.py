@@ -16,6 +16,9 @@ LEFT_FOR_LATER = {
 }
 """Libraries that are loaded when they are first used, or by another program only."""
 
+COMMON = ("root", "command", "connection", "exit_codes", "names")
+"""What every subcommand of `lockstep` needs."""
+
 
 @pytest.mark.parametrize("program", LEFT_FOR_LATER)
 def test_a_start_loads_only_what_it_needs(program: str) -> None:
@@ -27,10 +30,14 @@ def test_a_start_loads_only_what_it_needs(program: str) -> None:
 
 
 def test_a_command_loads_only_what_it_needs() -> None:
-    """Scripts run it once for each file."""
-    code = "import sys, lockstep_store.client.cli; print(*sys.modules)"
+    """Scripts run it once for each file: a listing loads no other command, and no connection before it is asked for."""
+    code = "import sys, lockstep_store.client.cli.files; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-P", "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert not set(done.stdout.split()) & {"rich", "flask", "granian", "botocore", "prometheus_client"}
+    loaded = set(done.stdout.split())
+    assert not loaded & {"rich", "flask", "granian", "botocore", "prometheus_client", "cryptography", "requests"}
+    assert {one for one in loaded if one.startswith("lockstep_store.client.cli.")} <= {
+        f"lockstep_store.client.cli.{name}" for name in (*COMMON, "files", "json_output")
+    }
 
 
 @pytest.mark.parametrize("program", LEFT_FOR_LATER)

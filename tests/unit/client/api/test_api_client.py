@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from lockstep_store.client.api.answers import WriteOptions, label
+from lockstep_store.client.api.body import Body
 from lockstep_store.client.api.calls import ApiCalls
-from lockstep_store.client.api.transport import ApiTransport, Body
+from lockstep_store.client.api.transport import ApiTransport
 from lockstep_store.wire.errors import (
     NotFound,
     NotLoggedIn,

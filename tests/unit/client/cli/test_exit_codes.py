@@ -19,10 +19,14 @@ from lockstep_store.wire.errors import BadName
 from tests import ROOT
 from tests.unit.client.cli.command_shell import Shell
 
+CONTEXT = click.Context(main)
+
 
 def every_command() -> list[tuple[str, ...]]:
     found: list[tuple[str, ...]] = []
-    for name, command in sorted(main.commands.items()):
+    for name in main.list_commands(CONTEXT):
+        command = main.get_command(CONTEXT, name)
+        assert command is not None
         if command.hidden:
             continue
         found.append((name,))
@@ -31,16 +35,29 @@ def every_command() -> list[tuple[str, ...]]:
     return found
 
 
+def test_each_command_is_found_under_its_own_name() -> None:
+    """The table of commands and the commands themselves say the same; a former name is of the same command."""
+    names = main.list_commands(CONTEXT)
+    assert [getattr(main.get_command(CONTEXT, name), "name", None) for name in names] == names
+    former, present = (main.get_command(CONTEXT, name) for name in ("join-token", "invite"))
+    assert former is not None
+    assert present is not None
+    assert (former.hidden, former.callback) == (True, present.callback)
+    assert not present.hidden
+    assert main.get_command(CONTEXT, "joint") is None
+
+
 @pytest.mark.parametrize("words", every_command(), ids=" ".join)
 def test_every_command_explains_itself_and_is_in_the_documents(words: tuple[str, ...]) -> None:
     """Each command has help that begins with a sentence, and a row in docs/command-line.md."""
     result = CliRunner().invoke(main, [*words, "--help"])
     assert result.exit_code == 0
     assert "Usage:" in result.output
-    command: click.Command = main
+    command: click.Command | None = main
     for word in words:
         assert isinstance(command, click.Group)
-        command = command.commands[word]
+        command = command.get_command(CONTEXT, word)
+    assert command is not None
     assert (command.help or "").strip()[0].isupper()
     page = (ROOT / "docs" / "command-line.md").read_text("utf-8")
     assert f"| `{' '.join(words)}" in page, f"docs/command-line.md has no row for {' '.join(words)}"
