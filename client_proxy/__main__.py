@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from client_proxy.settings import Settings, from_options, proxy_options
+from lockstep_store.runtime.log_output import say_last
 from lockstep_store.runtime.memory import collector_paused
 from lockstep_store.runtime.storage.permissions import cannot_use
 from lockstep_store.wire.errors import LockstepError, SetupError
@@ -29,13 +30,13 @@ def main(**options: Any) -> None:
             sys.exit(serve_with_menu(settings, _menu_of(settings)))
         serve(settings)
     except SetupError as error:
-        click.echo(f"client proxy {settings.id} cannot start: {error}", err=True)
+        say_last(f"client proxy {settings.id} cannot start: {error}")
         sys.exit(EXIT_SETUP)
     except LockstepError as error:
-        click.echo(f"client proxy {settings.id} stopped: {error}", err=True)
+        say_last(f"client proxy {settings.id} stopped: {error}")
         sys.exit(1)
     except OSError as error:
-        click.echo(f"client proxy {settings.id} cannot start: {cannot_use(error)}", err=True)
+        say_last(f"client proxy {settings.id} cannot start: {cannot_use(error)}")
         sys.exit(EXIT_SETUP)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import logging
+import dataclasses
 import os
 import signal
 import ssl
@@ -40,6 +40,7 @@ from lockstep_store.runtime.http.admission import gate_for_people
 from lockstep_store.runtime.http.api import Wsgi
 from lockstep_store.runtime.http.service import CERTIFICATE_CHECK_SECONDS, Service, run
 from lockstep_store.runtime.jobs import BackgroundJob
+from lockstep_store.runtime.log_output import setup_logging
 from lockstep_store.runtime.memory import keep_memory_flat
 from lockstep_store.runtime.options import is_loopback
 from lockstep_store.runtime.peers.caller import PeerClient
@@ -50,7 +51,7 @@ from lockstep_store.runtime.storage.sealing import KeyRing, Sealer
 from lockstep_store.runtime.tls.identity import Identity, ensure_identity
 from lockstep_store.runtime.tls.renewal import CertificateRenewal
 from lockstep_store.runtime.tls.trust_files import TrustFiles
-from lockstep_store.runtime.tracing import log, setup_logging
+from lockstep_store.runtime.tracing import log
 from lockstep_store.wire.errors import SetupError
 from lockstep_store.wire.messages.cluster import RENEW_CERTIFICATE
 from lockstep_store.wire.messages.programs import PROXY_HEARTBEAT
@@ -210,7 +211,7 @@ def _follow_the_cluster(settings: Settings, identity: Identity, directory: Direc
 def serve(settings: Settings) -> None:
     """Serve people until SIGTERM or SIGINT. Does not return."""
     keep_memory_flat()
-    setup_logging("client_proxy", settings.id, settings.log_level)
+    setup_logging("client_proxy", settings.id, settings.log)
     _keep_private(settings)
     proxy = build(settings)
     _warn_about(settings)
@@ -233,40 +234,36 @@ def serve_with_menu(settings: Settings, menu: Menu) -> int:
     """
     keep_memory_flat()
     settings.data_dir.mkdir(parents=True, exist_ok=True)
-    log_file = settings.data_dir / "client_proxy.log"
-    with log_file.open("a", encoding="utf-8") as log_stream:
-        setup_logging("client_proxy", settings.id, settings.log_level)
-        _keep_private(settings)
-        for handler in log.handlers:
-            if isinstance(handler, logging.StreamHandler):
-                handler.setStream(log_stream)
-        proxy = build(settings)
-        _warn_about(settings)
-        service = Service(
-            proxy.wsgi,
-            host=settings.host,
-            port=settings.port,
-            cert_file=proxy.cert_file,
-            key_file=proxy.key_file,
-            threads=settings.threads,
-        ).start()
+    log_file = settings.log.file or settings.data_dir / "client_proxy.log"
+    setup_logging("client_proxy", settings.id, dataclasses.replace(settings.log, file=log_file))
+    _keep_private(settings)
+    proxy = build(settings)
+    _warn_about(settings)
+    service = Service(
+        proxy.wsgi,
+        host=settings.host,
+        port=settings.port,
+        cert_file=proxy.cert_file,
+        key_file=proxy.key_file,
+        threads=settings.threads,
+    ).start()
 
-        def follow() -> float:
-            service.follow_certificate()
-            return CERTIFICATE_CHECK_SECONDS
+    def follow() -> float:
+        service.follow_certificate()
+        return CERTIFICATE_CHECK_SECONDS
 
-        following = BackgroundJob("certificate", follow).start()
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-        log.info("listening on %s, with a menu", settings.url)
-        print(f"The proxy listens on {settings.url}; its log is {log_file}", flush=True)
-        try:
-            return menu(settings.url, proxy.identity.ca_file)
-        finally:
-            following.stop()
-            proxy.app.extensions["lockstep"].on_stopping()
-            service.stop()
-            proxy.close()
-            log.info("stopped")
+    following = BackgroundJob("certificate", follow).start()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    log.info("listening on %s, with a menu", settings.url)
+    print(f"The proxy listens on {settings.url}; its log is {log_file}", flush=True)
+    try:
+        return menu(settings.url, proxy.identity.ca_file)
+    finally:
+        following.stop()
+        proxy.app.extensions["lockstep"].on_stopping()
+        service.stop()
+        proxy.close()
+        log.info("stopped")
 
 
 def _keep_private(settings: Settings) -> None:

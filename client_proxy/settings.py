@@ -16,6 +16,7 @@ from client_proxy.rate_limits.rules import DEFAULT as DEFAULT_RATE_LIMIT
 from client_proxy.rate_limits.rules import IN_MEMORY, RateRule, parse_rules
 from lockstep_store.client.local_storage import DEFAULT_FOLDER, FOLDER_VARIABLE
 from lockstep_store.runtime.addresses import Network
+from lockstep_store.runtime.log_output import LogSettings, log_options, log_settings
 from lockstep_store.runtime.options import DEFAULT_THREADS, parse_size
 
 PREFIX = "LOCKSTEP_PROXY_"
@@ -47,7 +48,7 @@ class Settings:
     read_leases: bool
     menu: bool
     local_storage: Path
-    log_level: str
+    log: LogSettings
 
     @property
     def url(self) -> str:
@@ -189,17 +190,12 @@ _OPTIONS = (
         default=DEFAULT_FOLDER,
         help="The menu's folder on this machine, for uploads and downloads.",
     ),
-    _option(
-        "--log-level",
-        default="info",
-        type=click.Choice(["debug", "info", "warning", "error"], case_sensitive=False),
-        help="Lowest level of log messages.",
-    ),
 )
 
 
 def proxy_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Decorate a click command with every option. Pass its arguments to `from_options`."""
+    command = log_options(PREFIX)(command)
     for option in reversed(_OPTIONS):
         command = option(command)
     return command
@@ -228,7 +224,7 @@ def from_options(
     read_leases: bool,
     menu: bool | None,
     local_storage: Path,
-    log_level: str,
+    **of_log: Any,
 ) -> Settings:
     """The settings from the options. click.UsageError when they contradict each other."""
     if (tls_cert is None) != (tls_key is None):
@@ -263,7 +259,7 @@ def from_options(
         read_leases=read_leases,
         menu=_has_terminal() and tls_cert is None if menu is None else menu,
         local_storage=local_storage,
-        log_level=log_level,
+        log=log_settings(of_log),
     )
 
 

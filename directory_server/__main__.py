@@ -13,8 +13,9 @@ import click
 
 from directory_server.defaults import Requirement
 from directory_server.settings import Settings
+from lockstep_store.runtime.log_output import log_options, log_settings, say_last
 from lockstep_store.runtime.memory import collector_paused
-from lockstep_store.runtime.options import https_url, log_level
+from lockstep_store.runtime.options import https_url
 from lockstep_store.runtime.storage.permissions import cannot_use
 from lockstep_store.wire.errors import LockstepError, SetupError
 
@@ -158,7 +159,7 @@ _data_option = click.option(
     show_envvar=True,
     help="Calls handled at a time on behalf of people.",
 )
-@log_level(_DEFAULTS.log_level)
+@log_options("LOCKSTEP_DIRECTORY_")
 @click.pass_context
 def main(ctx: click.Context, /, **options: Any) -> None:
     """Run the directory server, which knows where files are, their current versions and locks."""
@@ -167,7 +168,7 @@ def main(ctx: click.Context, /, **options: Any) -> None:
     with collector_paused():
         from directory_server.bootstrap import serve
     with _one_sentence():
-        serve(Settings(**options))
+        serve(Settings(log=log_settings(options), **options))
 
 
 @main.command("restore")
@@ -233,10 +234,10 @@ def _one_sentence() -> Iterator[None]:
     try:
         yield
     except LockstepError as error:
-        click.echo(f"directory_server: {error}", err=True)
+        say_last(f"directory_server: {error}")
         sys.exit(1)
     except OSError as error:
-        click.echo(f"directory_server: {cannot_use(error)}", err=True)
+        say_last(f"directory_server: {cannot_use(error)}")
         sys.exit(1)
 
 

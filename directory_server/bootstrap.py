@@ -71,6 +71,7 @@ from lockstep_store.runtime.clock import Clock, SystemClock
 from lockstep_store.runtime.http.api import Api
 from lockstep_store.runtime.http.service import run
 from lockstep_store.runtime.jobs import BackgroundJob
+from lockstep_store.runtime.log_output import setup_logging
 from lockstep_store.runtime.options import is_loopback
 from lockstep_store.runtime.storage.key_protection import key_protection
 from lockstep_store.runtime.storage.permissions import check_writable, keep_private, say_where_keys_are
@@ -78,7 +79,7 @@ from lockstep_store.runtime.storage.sealing import KeyRing, Sealer
 from lockstep_store.runtime.tls.certificate_authority import CertificateAuthority
 from lockstep_store.runtime.tls.identity import ensure_authority, ensure_identity
 from lockstep_store.runtime.tls.renewal import CertificateRenewal
-from lockstep_store.runtime.tracing import log, setup_logging
+from lockstep_store.runtime.tracing import log
 from lockstep_store.wire.errors import LockstepError, SetupError
 from lockstep_store.wire.messages.cluster import EnrolReply, RenewCertificateRequest
 from lockstep_store.wire.tickets import TicketSigner
@@ -354,11 +355,10 @@ def make_hooks(features: Sequence[Feature] = (), named_keys: NamedKeys | None = 
 
 def serve(settings: Settings) -> None:
     """Run a directory until a signal stops it. Raises SetupError or StorageFormatError if it cannot start."""
-    setup_logging("directory_server", "1", settings.log_level)
+    setup_logging("directory_server", "1", settings.log)
     keep_private(settings.data, settings.certs / "authority", settings.certs / "directory_server-1")
     check_writable(settings.data)
-    # A call runs a few dozen short statements, and the driver releases the interpreter lock for each. At the default
-    # interval each statement could wait 5 ms for a thread that computes.
+    # Each of a call's many short statements releases the interpreter lock, and by default could wait 5 ms to get it.
     sys.setswitchinterval(0.001)
     hosts = [host for host in (settings.host, urlsplit(settings.url).hostname) if host and host not in _ANY_HOST]
     clock = SystemClock()

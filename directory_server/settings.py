@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from directory_server.defaults import DAY_SECONDS, REPAIR_GRACE_SECONDS, TOKEN_SECONDS, Requirement
+from lockstep_store.runtime.log_output import DEFAULT_LOG, LogSettings
 from lockstep_store.runtime.options import DEFAULT_THREADS, is_loopback
 
 DEFAULT_PORT = 5050
@@ -38,7 +39,7 @@ class Settings:
     repair_grace_seconds: float = REPAIR_GRACE_SECONDS
     lifecycle_day_seconds: float = DAY_SECONDS
     threads: int = DEFAULT_THREADS
-    log_level: str = "info"
+    log: LogSettings = DEFAULT_LOG
 
     @property
     def metadata_file(self) -> Path:

@@ -9,8 +9,9 @@ from typing import Any
 import click
 
 from file_server.settings import Settings
+from lockstep_store.runtime.log_output import log_options, log_settings, say_last
 from lockstep_store.runtime.memory import collector_paused
-from lockstep_store.runtime.options import https_url, log_level
+from lockstep_store.runtime.options import https_url
 from lockstep_store.runtime.storage.permissions import cannot_use
 from lockstep_store.wire.errors import LockstepError
 
@@ -115,18 +116,18 @@ _DEFAULTS = Settings()
     show_envvar=True,
     help="How often the stored blobs are compared with the directory's records; also after each start.",
 )
-@log_level(_DEFAULTS.log_level)
+@log_options("LOCKSTEP_FILE_SERVER_")
 def main(**options: Any) -> None:
     """Run a file server: it stores sealed chunks and sends every write to its replicas."""
     with collector_paused():
         from file_server.bootstrap import serve
     try:
-        serve(Settings(**options))
+        serve(Settings(log=log_settings(options), **options))
     except LockstepError as error:
-        click.echo(f"file_server {options['id']}: {error}", err=True)
+        say_last(f"file_server {options['id']}: {error}")
         sys.exit(1)
     except OSError as error:
-        click.echo(f"file_server {options['id']}: {cannot_use(error)}", err=True)
+        say_last(f"file_server {options['id']}: {cannot_use(error)}")
         sys.exit(1)
 
 

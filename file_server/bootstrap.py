@@ -31,6 +31,7 @@ from lockstep_store.runtime.http.admission import gate_for_programs
 from lockstep_store.runtime.http.api import Api
 from lockstep_store.runtime.http.service import run
 from lockstep_store.runtime.jobs import BackgroundJob
+from lockstep_store.runtime.log_output import hide_digests, setup_logging
 from lockstep_store.runtime.memory import keep_memory_flat
 from lockstep_store.runtime.peers.caller import PeerClient
 from lockstep_store.runtime.peers.membership import KeptMembership
@@ -41,7 +42,7 @@ from lockstep_store.runtime.storage.sealing import KeyRing, Sealer
 from lockstep_store.runtime.tls.certificate_authority import PeerIdentity
 from lockstep_store.runtime.tls.identity import ensure_identity
 from lockstep_store.runtime.tls.renewal import CertificateRenewal
-from lockstep_store.runtime.tracing import hide_digests, log, setup_logging
+from lockstep_store.runtime.tracing import log
 from lockstep_store.wire.digest import Digest
 from lockstep_store.wire.errors import LockstepError, Unavailable
 from lockstep_store.wire.messages.cluster import RENEW_CERTIFICATE, Health
@@ -216,7 +217,7 @@ class FileServer:
 def serve(settings: Settings) -> None:
     """Run a file server until a signal stops it. Raises SetupError or StorageFormatError if it cannot start."""
     keep_memory_flat()
-    setup_logging("file_server", settings.id, settings.log_level)
+    setup_logging("file_server", settings.id, settings.log)
     keep_private(settings.data_folder, settings.certs / f"file_server-{settings.id}")
     check_writable(settings.data_folder)
     hosts = [host for host in (settings.host, urlsplit(settings.url).hostname) if host and host not in _ANY_HOST]

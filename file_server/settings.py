@@ -12,6 +12,7 @@ from file_server.defaults import (
     SCRUB_PAUSE_FACTOR,
     SCRUB_ROUND_SECONDS,
 )
+from lockstep_store.runtime.log_output import DEFAULT_LOG, LogSettings
 
 DEFAULT_PORT = 5060
 DEFAULT_DIRECTORY = "https://127.0.0.1:5050"
@@ -45,7 +46,7 @@ class Settings:
     quarantine_seconds: float = DEFAULT_QUARANTINE_SECONDS
     inventory_seconds: float = INVENTORY_SECONDS
     redo_bytes: int = REDO_BYTES
-    log_level: str = "info"
+    log: LogSettings = DEFAULT_LOG
 
     @property
     def data_folder(self) -> Path:

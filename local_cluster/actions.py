@@ -7,8 +7,10 @@ import signal
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import click
+import msgspec
 
 from local_cluster.detached import Handover, WatchLog, keep_running
 from local_cluster.failures import (
@@ -72,7 +74,7 @@ class Cluster:
 
     def start(
         self,
-        wanted: dict[str, int],
+        wanted: dict[str, Any],
         wait_seconds: float,
         detach: bool,
         menu: int | None,
@@ -97,7 +99,7 @@ class Cluster:
 
     def _start(
         self,
-        wanted: dict[str, int],
+        wanted: dict[str, Any],
         wait_seconds: float,
         detach: bool,
         menu: int | None,
@@ -127,7 +129,7 @@ class Cluster:
             code = say_started(self.folder, _root(), programs, sick, progress.seconds)
             if handover is not None:
                 handover.release(code, self.folder.watch_log)
-                return self._keep_running(programs)
+                return self._keep_running(programs, settings)
             return code if detach else self._stay(programs, menu, restart)
 
     def _programs(self, settings: ClusterSettings) -> list[KeptProgram]:
@@ -168,9 +170,9 @@ class Cluster:
                 "show it with --status, use it with --menu, or stop it with --stop"
             )
 
-    def _keep_running(self, programs: Sequence[KeptProgram]) -> int:
+    def _keep_running(self, programs: Sequence[KeptProgram], settings: ClusterSettings) -> int:
         """In the process that stays: keep the programs running until a signal arrives, then stop them."""
-        log = WatchLog(self.folder.watch_log)
+        log = WatchLog(self.folder.watch_log, in_json=settings.log_format == "json")
         log.say(f"keeps {len(programs)} programs running (process {os.getpid()})")
         supervisor = Supervisor(programs, self.folder, log.say)
         # An error here must not stop the programs: people go on working, and the next start takes over.
@@ -188,7 +190,7 @@ class Cluster:
             programs = []
         supervisor.start_now(programs)
 
-    def _repeat(self, holder: int, wanted: dict[str, int], wait_seconds: float, detach: bool) -> int:
+    def _repeat(self, holder: int, wanted: dict[str, Any], wait_seconds: float, detach: bool) -> int:
         """A start while another process keeps the cluster running: have it start what is missing now."""
         before = load_settings(self.folder)
         settings = self._settle(wanted)
@@ -222,7 +224,7 @@ class Cluster:
                 f"cannot create {self.folder.data} ({error.strerror}): choose another folder with --data"
             ) from error
 
-    def _settle(self, wanted: dict[str, int]) -> ClusterSettings:
+    def _settle(self, wanted: dict[str, Any]) -> ClusterSettings:
         """Return the settings of this start: the options given, else those of the last start, else the defaults."""
         before = load_settings(self.folder)
         known = before or ClusterSettings()
@@ -231,6 +233,7 @@ class Cluster:
             proxies=wanted.get("proxies", known.proxies),
             copies=wanted.get("copies", known.copies),
             base_port=wanted.get("base_port", known.base_port),
+            log_format=wanted.get("log_format", known.log_format),
         )
         fault = settings.fault()
         if fault:
@@ -375,5 +378,5 @@ class Cluster:
 
 def _only_grows(before: ClusterSettings, after: ClusterSettings) -> bool:
     """Whether a running cluster can become `after` without stopping a program."""
-    fixed = (before.copies, before.base_port) == (after.copies, after.base_port)
-    return fixed and before.file_servers <= after.file_servers and before.proxies <= after.proxies
+    same = msgspec.structs.replace(after, file_servers=before.file_servers, proxies=before.proxies) == before
+    return same and before.file_servers <= after.file_servers and before.proxies <= after.proxies

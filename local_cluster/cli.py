@@ -44,7 +44,7 @@ not be installed, 5 the directory server's port is in use, 6 already running,
 not all programs are healthy, 10 unsuitable data folder, 11 reset declined,
 130 interrupted while starting.
 
-Number options that are not given keep the value of the last start in DIR. The
+Numbers and --log-format keep the value of the last start in DIR if not given. The
 programs also read their own LOCKSTEP_... variables; see `python -m file_server
 --help`, and the same for directory_server and client_proxy."""
 
@@ -139,6 +139,13 @@ class _Folder(click.Path):
     help="Restart programs that exit. Default: yes.",
 )
 @click.option(
+    "--log-format",
+    type=click.Choice(["text", "json"]),
+    envvar="LOCKSTEP_CLUSTER_LOG_FORMAT",
+    show_envvar=True,
+    help="One line of text, or one JSON object, for each message in the logs. Default: text.",
+)
+@click.option(
     "--reset",
     is_flag=True,
     help="Ask for confirmation, then stop the cluster and remove its data, cluster.json and certificates (never "
@@ -163,7 +170,7 @@ def command(
     reset: bool,
     yes: bool,
     new_metadata: bool,
-    **counts: int | None,
+    **shape: int | str | None,
 ) -> int:
     """Run a Lockstep cluster on this machine: one directory server, file servers and client proxies.
 
@@ -193,7 +200,7 @@ def command(
     proxy = _menu_number(menu)
     if proxy is not None and (running := cluster.running_proxy(proxy)):
         return cluster.menu(running)
-    wanted = {name: count for name, count in counts.items() if count is not None}
+    wanted = {name: value for name, value in shape.items() if value is not None}
     return cluster.start(wanted, wait_seconds, detach, proxy, new_metadata, restart)
 
 

@@ -8,6 +8,7 @@ code. When the process is killed, the programs go on, and the next `--detach` ta
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import select
 import signal
@@ -75,8 +76,8 @@ class Handover:
 class WatchLog:
     """What the process that stays has done, one event a line, in a file of bounded size."""
 
-    def __init__(self, file: Path) -> None:
-        self._file = file
+    def __init__(self, file: Path, *, in_json: bool = False) -> None:
+        self._file, self._in_json = file, in_json
 
     def say(self, text: str) -> None:
         """Write one event. A full disk is no reason to stop."""
@@ -84,7 +85,13 @@ class WatchLog:
             if self._file.exists() and self._file.stat().st_size > LOG_KEPT_BYTES:
                 self._file.replace(self._file.with_name(self._file.name + ".1"))
             with self._file.open("a", encoding="utf-8") as log:
-                log.write(f"{time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())} {text}\n")
+                log.write(self._line(time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), text) + "\n")
+
+    def _line(self, now: str, text: str) -> str:
+        if not self._in_json:
+            return f"{now} {text}"
+        fields = {"time": now, "level": "info", "program": "run_cluster", "id": "1", "message": text}
+        return json.dumps(fields, ensure_ascii=False)
 
 
 def keep_running(supervisor: Supervisor, signals: StopSignals, on_wake: Callable[[], None]) -> None:

@@ -7,6 +7,8 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
+import msgspec
+
 from local_cluster.plan import Folder, ProgramPlan
 from local_cluster.processes import last_lines, process_mark, spawn
 from local_cluster.records import RunRecord, save_record
@@ -51,7 +53,8 @@ class KeptProgram:
             return _record(plan, os.getpid(), before.failures, before.starts + 1)
 
         self.log_start = plan.log_file.stat().st_size if plan.log_file.exists() else 0
-        self._process = spawn(plan.command, plan.log_file, env, lambda: save_record(self._folder, own_record()))
+        own_env = {**(os.environ if env is None else env), **plan.environment}
+        self._process = spawn(plan.command, plan.log_file, own_env, lambda: save_record(self._folder, own_record()))
         self.record = _record(plan, self._process.pid, before.failures, before.starts + 1)
 
     def note_not_running(self, ended: str, reason: str, failures: int, next_start: float) -> None:
@@ -71,7 +74,7 @@ class KeptProgram:
         """The last line of its log if it gave up by itself; after a kill that line explains nothing."""
         code = self._exit_code()
         lines = last_lines(self.plan.log_file, self.log_start, count=1) if code is not None and code > 0 else []
-        return lines[0].strip().rstrip(".") if lines else ""
+        return _message(lines[0]).strip().rstrip(".") if lines else ""
 
     def _exit_code(self) -> int | None:
         """None while it runs, or if another command started it. Negative: the signal that killed it."""
@@ -83,6 +86,18 @@ class KeptProgram:
         if not lines:
             return f"It wrote nothing to its log, {self.plan.log_file}"
         return f"Last lines of {self.plan.log_file}:\n" + "\n".join(f"    {line}" for line in lines)
+
+
+def _message(line: str) -> str:
+    """The message of a line of a log, which may be JSON."""
+    try:
+        return msgspec.json.decode(line, type=_JsonLine).message
+    except msgspec.DecodeError:
+        return line
+
+
+class _JsonLine(msgspec.Struct):
+    message: str
 
 
 def _record(plan: ProgramPlan, pid: int, failures: int = 0, starts: int = 0) -> RunRecord:

@@ -21,6 +21,11 @@ PROXIES_BELOW_DIRECTORY = DIRECTORY_OFFSET // PORT_STEP
 MAX_PROGRAMS = 64
 
 Program = Literal["directory_server", "file_server", "client_proxy"]
+LOG_FILE_VARIABLES: dict[Program, str] = {
+    "directory_server": "LOCKSTEP_DIRECTORY_LOG_FILE",
+    "file_server": "LOCKSTEP_FILE_SERVER_LOG_FILE",
+    "client_proxy": "LOCKSTEP_PROXY_LOG_FILE",
+}
 
 
 class ClusterSettings(msgspec.Struct, frozen=True):
@@ -30,6 +35,7 @@ class ClusterSettings(msgspec.Struct, frozen=True):
     proxies: int = 2
     copies: int = 2
     base_port: int = 5000
+    log_format: Literal["text", "json"] = "text"
     format: int = 1
 
     def fault(self) -> str:
@@ -136,6 +142,11 @@ class ProgramPlan:
     def url(self) -> str:
         return f"https://{HOST}:{self.port}"
 
+    @property
+    def environment(self) -> dict[str, str]:
+        """Variables for a process whose output is in `log_file`. Not in `command`: by hand it logs to the terminal."""
+        return {LOG_FILE_VARIABLES[self.program]: str(self.log_file)}
+
 
 def plan_programs(settings: ClusterSettings, folder: Folder) -> list[ProgramPlan]:
     """Return every program of the cluster, the directory first."""
@@ -156,4 +167,6 @@ def _plan(settings: ClusterSettings, folder: Folder, program: Program, id: str, 
     command += [word for option, value in options.items() for word in (option, str(value))]
     if program == "client_proxy":
         command.append("--no-menu")
+    if settings.log_format == "json":
+        command += ["--log-format", "json"]
     return ProgramPlan(program, id, port, data_dir, folder.log_file(program, id), tuple(command))

@@ -15,7 +15,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 POLL_SECONDS = 0.02
-LOG_KEPT_BYTES = 16 * 1024 * 1024
 
 
 def process_mark(pid: int) -> str:
@@ -59,8 +58,6 @@ def spawn(
     only while this process has a single thread.
     """
     log_file.parent.mkdir(parents=True, exist_ok=True)
-    if log_file.exists() and log_file.stat().st_size > LOG_KEPT_BYTES:
-        log_file.replace(log_file.with_name(log_file.name + ".1"))
     with log_file.open("ab") as log:
         return subprocess.Popen(
             command,
@@ -118,7 +115,8 @@ def last_lines(log_file: Path, since_byte: int = 0, count: int = 8) -> list[str]
     try:
         with log_file.open("rb") as log:
             size = log.seek(0, os.SEEK_END)
-            log.seek(max(min(since_byte, size), size - 64 * 1024))
+            since = since_byte if since_byte <= size else 0  # a new file was begun meanwhile
+            log.seek(max(since, size - 64 * 1024))
             return log.read().decode("utf-8", "replace").splitlines()[-count:]
     except FileNotFoundError:
         return []

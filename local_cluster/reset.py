@@ -17,7 +17,7 @@ _DATA = re.compile(r"directory_server|(file_server|client_proxy)-\d+")
 _CERTS = re.compile(r"authority|(directory_server|file_server|client_proxy)-\w[\w-]*")
 _CERT_FILES = re.compile(r"ca\.pem|ca-links\.pem|revoked\.pem|storage-keys\.json|\.[\w.-]+\.lock")
 _FILES = ("cluster.json", "admin-credentials.json", "settings.json")
-_LOG = re.compile(r"((directory_server|file_server|client_proxy)-\w+|run_cluster)\.log(\.1)?")
+_LOG = re.compile(r"((directory_server|file_server|client_proxy)-\w+|run_cluster)\.log(\.\d+)?")
 
 
 def check_folder(folder: Folder) -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from typing import Any
 from urllib.parse import urlsplit
 
 import click
@@ -19,17 +17,6 @@ def https_url(_: click.Context, parameter: click.Parameter, value: str | None) -
         if address.scheme != "https" or not address.hostname:
             raise click.BadParameter(f"{value!r} is not an https:// address", param=parameter)
     return value
-
-
-def log_level(default: str) -> Callable[[Any], Any]:
-    """Return the option --log-level."""
-    return click.option(
-        "--log-level",
-        default=default,
-        type=click.Choice(["debug", "info", "warning", "error"]),
-        show_envvar=True,
-        help="Lowest level of messages logged to standard error.",
-    )
 
 
 def is_loopback(host: str) -> bool:

@@ -69,3 +69,12 @@ def test_only_the_default_cluster_uses_the_checkouts_certificates(tmp_path: Path
     assert folder_for(None) == Folder(ROOT / ".cluster", ROOT / "certs")
     assert folder_for(ROOT / ".cluster").certs_dir == ROOT / "certs"
     assert folder_for(tmp_path).certs_dir == tmp_path / "certs"
+
+
+def test_json_logs_and_captured_output_reach_every_program(folder: Folder) -> None:
+    """The format is part of the command; the file is not, so that the command by hand logs to the terminal."""
+    for plan in plan_programs(ClusterSettings(log_format="json"), folder):
+        assert plan.command[-2:] == ("--log-format", "json")
+        assert str(plan.log_file) not in plan.command
+        assert list(plan.environment.values()) == [str(plan.log_file)]
+    assert not any("--log-format" in plan.command for plan in plan_programs(ClusterSettings(), folder))

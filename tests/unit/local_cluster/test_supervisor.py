@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import sys
@@ -187,6 +188,14 @@ def test_what_an_earlier_process_started_is_kept_too(
         assert program.running
     finally:
         stop_programs(folder, reap=supervisor.reap)
+
+
+def test_the_log_of_what_was_done_can_be_json(tmp_path: Path) -> None:
+    """One object for each event, like the programs' logs."""
+    log = WatchLog(tmp_path / "run_cluster.log", in_json=True)
+    log.say('file_server 1 ended (a "reason")')
+    entry = json.loads((tmp_path / "run_cluster.log").read_text())
+    assert (entry["program"], entry["message"]) == ("run_cluster", 'file_server 1 ended (a "reason")')
 
 
 def test_the_log_of_what_was_done_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

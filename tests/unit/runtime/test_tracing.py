@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from lockstep_store.runtime.tracing import hide_digests, log, setup_logging
+from lockstep_store.runtime.log_output import hide_digests, setup_logging
+from lockstep_store.runtime.tracing import log
 from lockstep_store.wire.digest import chunk_digest
 
 DIGEST = str(chunk_digest(b"content"))
