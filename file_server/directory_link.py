@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Iterable
 from typing import Protocol, TypeVar
 
+from file_server.metrics import show_space
 from file_server.seen_marks import DirectoryMarks
 from file_server.store.chunk_store import ChunkStore
 from file_server.writes.ticket_check import DirectoryTime, TicketCheck
@@ -241,6 +242,7 @@ class DirectoryLink:
         except Unavailable:
             capacity, free = 0, 0
         totals = self._store.totals
+        show_space(capacity, free, totals.stored_bytes)
         problem = self._store.problem
         return HeartbeatRequest(
             url=self._own_url,
