@@ -11,10 +11,7 @@ from __future__ import annotations
 
 from lockstep_store.wire.messages import (
     authorities,
-    buckets,
     cluster,
-    files,
-    journal,
     kms,
     locks,
     people,
@@ -26,7 +23,6 @@ from lockstep_store.wire.messages import (
     servers,
     storage_keys,
     targets,
-    uploads,
     users,
 )
 
@@ -53,16 +49,8 @@ what was current when the backup was made."""
 ANSWERED_WHILE_STARTING = ANSWERED_WHILE_RESTORING | frozenset(
     call.path
     for call in (
-        # Reads.
-        files.LOOKUP,
-        files.LIST,
-        files.VERSIONS,
-        journal.CHANGES,
-        buckets.BUCKETS,
-        buckets.GET_BUCKET,
-        uploads.UPLOADS,
-        uploads.UPLOAD_PARTS,
-        locks.LOCKS,
+        # For administrators, and what proxies ask beside a read. Files, buckets and locks are held: theirs might be
+        # an older state.
         s3.BUCKET_SETTING,
         s3.BUCKET_CORS,
         s3.BUCKET_ACCESS_LOG,

@@ -6,9 +6,10 @@ writes an epoch (a number with a random mark), and file servers remember the lat
 they saw. They present these when they register, once per start. If one is ahead, the directory refuses every call from
 then on, restarts included, until an administrator accepts the loss (restore.py).
 
-Until enough file servers have registered, nothing is granted, committed or collected, and nothing is changed for
-people. Enough means that any `copies` servers that took a write include one of them. The wait ends after
-`patience_seconds` in any case; otherwise a cluster that lost its servers would need an operator at each start.
+Until enough file servers have registered, nothing is granted, committed or collected, and people's requests wait, reads
+included: otherwise they could see older files. Enough means that any `copies` servers that took a write include one of
+them. The wait ends after `patience_seconds` in any case; otherwise a cluster that lost its servers would need an
+operator at each start.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Faults in which programs come back knowing less than they did, for histories of a running cluster.
 
 A file server gets an older disk. The directory gets an older copy of its metadata, or none, and refuses to go on; then
-its newest comes back, or an administrator accepts the older one. Nobody reads while the directory has other metadata:
-until the first file server registers, that may give what was current then.
+its newest comes back, or an administrator accepts the older one. Before that, people are cut off: every acknowledged
+change must be in file servers' records.
 """
 
 from __future__ import annotations
@@ -65,7 +65,8 @@ class ForgetfulFaults(FaultMaker):
         older, newest, seconds = self._place(), self._place(), self._seconds(long=True)
 
         def end() -> None:
-            self._cut_people_off(after=older)
+            self._await_changes(after=older)
+            marks_written(self.cluster)
             self._lose_metadata(newest)
             shutil.copytree(older, self._metadata)
             self._see_it_refused()
@@ -127,12 +128,15 @@ class ForgetfulFaults(FaultMaker):
 
     def _cut_people_off(self, after: Path) -> None:
         """Let nobody ask the directory, once it has done more than the snapshot `after`; file servers learn of all."""
-        seen = _newest_cursor(after)
-        wait_until(lambda: _newest_cursor(self._metadata) > seen, what="a change that the snapshot lacks")
+        self._await_changes(after)
         for number in range(1, len(self.cluster.proxy_urls) + 1):
             self.cluster.place.cut(f"client_proxy-{number}", "directory_server-1", refuse=True)
         time.sleep(UNDER_WAY_SECONDS)
         marks_written(self.cluster)
+
+    def _await_changes(self, after: Path) -> None:
+        seen = _newest_cursor(after)
+        wait_until(lambda: _newest_cursor(self._metadata) > seen, what="a change that the snapshot lacks")
 
     def _lose_metadata(self, newest: Path) -> None:
         self.cluster.kill("directory_server")

@@ -249,16 +249,16 @@ class _Fault:
         snapshot = self._world.save_metadata("snapshot")
         self._world.start(self._world.directory)
         self._wait(8.0)
-        self._forget("an older snapshot", snapshot)
+        self._forget("an older snapshot", snapshot, cut=False)
 
     def _empty_metadata(self) -> None:
         """The directory begins as a new cluster's: a disk that was not mounted."""
         self._forget("empty metadata", self._world.template)
 
-    def _forget(self, what: str, metadata: Path) -> None:
+    def _forget(self, what: str, metadata: Path, *, cut: bool = True) -> None:
         """Run the directory on other metadata until it notices; then on its newest again."""
         world = self._world
-        with self._quiet() as is_quiet:
+        with self._quiet(cut) as is_quiet:
             if not is_quiet:
                 return
             world.kill(world.directory)
@@ -269,9 +269,12 @@ class _Fault:
             world.start(world.directory)
 
     @contextmanager
-    def _quiet(self) -> Iterator[bool]:
-        """Cut proxies from the directory, once file servers know of its start; yields whether they do. Nobody reads
-        meanwhile: that may give what the older metadata has."""
+    def _quiet(self, cut: bool = True) -> Iterator[bool]:
+        """Wait until file servers know of the directory's start; yields whether they do.
+
+        With `cut`, no proxy reaches the directory meanwhile: metadata of before the first file server waits for none,
+        so reads may give what it has.
+        """
         world = self._world
         if world.forgetting or not self._within(8.0, world.start_is_known):
             yield False
@@ -282,10 +285,11 @@ class _Fault:
             yield False
             return
         world.forgetting = True
-        pairs = [(proxy.name, world.directory.name) for proxy in world.proxies]
+        pairs = [(proxy.name, world.directory.name) for proxy in world.proxies] if cut else []
         for pair in pairs:
             world.network.cut(*pair)
-        self._scheduler.sleep(1.0)  # what is on its way arrives
+        if cut:
+            self._scheduler.sleep(1.0)  # what is on its way arrives
         try:
             yield True
         finally:

@@ -81,6 +81,10 @@ def _read_too_early(put: Put) -> None:
     put(epochs, "ANSWERED_WHILE_RESTORING", epochs.ANSWERED_WHILE_RESTORING | {files.LOOKUP.path})
 
 
+def _read_while_starting(put: Put) -> None:
+    put(epochs, "ANSWERED_WHILE_STARTING", epochs.ANSWERED_WHILE_STARTING | {files.LOOKUP.path})
+
+
 def _numbers_repeat(put: Put) -> None:
     put(restore, "LOCK_NUMBER_JUMP", 0)
     put(restore, "JUMP_FOR_EACH_SECOND", 0)
@@ -88,9 +92,11 @@ def _numbers_repeat(put: Put) -> None:
 
 
 ACCEPTING: dict[str, Any] = {"kinds": ACCEPTING_KINDS[:2], "faults": 2, "servers": 3, "operations": 20}
+FORGETTING: dict[str, Any] = {"kinds": FORGETFUL_KINDS[:1], "faults": 2, "servers": 3, "operations": 40}
 BUGS = [
     Bug("file servers' records are not replayed", _never_replayed, ACCEPTING),
     Bug("people read before the records are replayed", _read_too_early, ACCEPTING),
+    Bug("people read before file servers have registered", _read_while_starting, FORGETTING),
     Bug("lock numbers go on from the older metadata", _numbers_repeat, ACCEPTING),
 ]
 

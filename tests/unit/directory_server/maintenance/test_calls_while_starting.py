@@ -50,6 +50,15 @@ from tests.unit.directory_server.api.directory_calls import FROM_FILE_SERVERS, D
 HELD_WHILE_STARTING = {
     call.path
     for call in (
+        files.LOOKUP,
+        files.LIST,
+        files.VERSIONS,
+        journal.CHANGES,
+        buckets.BUCKETS,
+        buckets.GET_BUCKET,
+        uploads.UPLOADS,
+        uploads.UPLOAD_PARTS,
+        locks.LOCKS,
         writes.BEGIN,
         writes.GIVE_UP,
         files.DELETE,
@@ -120,20 +129,11 @@ DIGEST = chunk_digest(b"kept")
 TARGET = "elsewhere"
 
 
-def requests(admin: str, lock_id: str, upload: str, s3_key: str) -> dict[Any, Any]:
+def requests(admin: str, lock_id: str, s3_key: str) -> dict[Any, Any]:
     """A request for each listed call, as it finds what `begun` left."""
     by_admin = CredentialRequest(admin)
     _, csr_pem = new_key_and_request("client_proxy", "1")
     return {
-        files.LOOKUP: files.LookupRequest([files.LookupItem(admin, "files", "kept")]),
-        files.LIST: files.ListRequest(admin, "files"),
-        files.VERSIONS: files.VersionsRequest(admin, "files"),
-        journal.CHANGES: journal.ChangesRequest(admin, "files", 0),
-        buckets.BUCKETS: buckets.BucketsRequest(admin),
-        buckets.GET_BUCKET: buckets.BucketRequest(admin, "files"),
-        uploads.UPLOADS: uploads.UploadsRequest(admin, "files"),
-        uploads.UPLOAD_PARTS: uploads.UploadPartsRequest(admin, "files", "uploaded", upload),
-        locks.LOCKS: by_admin,
         locks.RENEW: locks.RenewRequest(admin, lock_id),
         s3.BUCKET_SETTING: s3.BucketSettingRequest(admin, "files", "cors"),
         s3.BUCKET_CORS: s3.BucketCorsRequest("files"),
@@ -179,11 +179,10 @@ def begun(tmp_path: Path) -> tuple[Directory, dict[Any, Any]]:
     first.write(admin, "kept", b"kept", "write-id-of-kept")
     wanted = [locks.LockPath("files", "locked")]
     lock = first.call(locks.ACQUIRE, locks.AcquireRequest(admin, wanted, "request-number-1")).lock
-    first.call(uploads.CREATE_UPLOAD, uploads.CreateUploadRequest(admin, "files", "uploaded", "made-up-upload"))
     key = first.call(s3.CREATE_S3_KEY, s3.CreateS3KeyRequest(admin, "made up"))
     first.call(targets.ADD_TARGET, targets.AddTargetRequest(admin, TARGET, "http://127.0.0.1:1/"))
     first.server.stop()
-    return Directory(tmp_path, authority), requests(admin, lock.id, "made-up-upload", key.access_key_id)
+    return Directory(tmp_path, authority), requests(admin, lock.id, key.access_key_id)
 
 
 def tables_changed_since(directory: Directory, sequence: int) -> set[str]:
