@@ -27,6 +27,7 @@ from client_proxy.doors.dispatch import Doors
 from client_proxy.doors.rest import create_app
 from client_proxy.doors.s3.app import create_door
 from client_proxy.doors.s3.events.access_log import AccessLog
+from client_proxy.doors.shares.door import ShareDoor
 from client_proxy.doors.strict_transport import YEAR_SECONDS, StrictTransport, is_public
 from client_proxy.file_store import FileStore
 from client_proxy.health import HealthCheck
@@ -148,6 +149,7 @@ def build(settings: Settings) -> Proxy:
         list_shared=settings.s3_list_shared,
         limits=limits,
     )
+    shares = ShareDoor(files, directory, limits=limits)
     logging_access = BackgroundJob("access log", access_log.step).start()
 
     def close() -> None:
@@ -160,7 +162,7 @@ def build(settings: Settings) -> Proxy:
         peer.close()
         os.close(folder)
 
-    return Proxy(settings, identity, files, app, Doors(app, s3, settings.s3_domain), close)
+    return Proxy(settings, identity, files, app, Doors(app, s3, shares, settings.s3_domain), close)
 
 
 def _read_leases(peer: PeerClient, settings: Settings) -> tuple[ReadLeases | None, Callable[[], None]]:

@@ -12,8 +12,7 @@ from typing import Any
 import click
 
 from client_proxy.defaults import DISK_BYTES, MEMORY_BYTES
-from client_proxy.rate_limits.rules import DEFAULT as DEFAULT_RATE_LIMIT
-from client_proxy.rate_limits.rules import IN_MEMORY, RateRule, parse_rules
+from client_proxy.rate_limits.rules import DEFAULTS, IN_MEMORY, RateRule, parse_rules
 from lockstep_store.client.local_storage import DEFAULT_FOLDER, FOLDER_VARIABLE
 from lockstep_store.runtime.addresses import Network
 from lockstep_store.runtime.log_output import LogSettings, log_options, log_settings
@@ -159,8 +158,9 @@ _OPTIONS = (
         "--rate-limit",
         multiple=True,
         metavar="CLASS=COUNT/TIME/BY",
-        help="How many requests of a class (login, read, write, list, admin) an address, account, key or bucket may "
-        f"make, such as write=50/second/account, or CLASS=off; may be repeated.  [default: {DEFAULT_RATE_LIMIT}]",
+        help="How many requests of a class (login, read, write, list, admin, share) an address, account, key or bucket "
+        "may make, such as write=50/second/account, or CLASS=off; may be repeated.  "
+        f"[default: {', '.join(DEFAULTS.values())}]",
     ),
     _option(
         "--rate-limit-storage",

@@ -28,6 +28,8 @@ from directory_server.features.named_keys import NamedKeys
 from directory_server.features.notifications.outbox import Outbox
 from directory_server.features.notifications.targets import Targets
 from directory_server.features.s3_settings import S3Settings
+from directory_server.features.share_links import FEATURE as SHARE_LINKS
+from directory_server.features.share_links import ShareLinks
 from directory_server.features.uploads.calls import Uploads
 from directory_server.features.uploads.steps import UploadWrites
 from directory_server.files import buckets
@@ -152,6 +154,7 @@ class DirectoryServer:
         store, settings = self.store, self._settings
         self.named_keys = NamedKeys(store, self.clock, sealer)
         self.targets = Targets(store, self.clock, sealer)
+        self.share_links = ShareLinks(store, self.clock, self.accounts, self.audit)
         sealed = (self.s3_keys, self.named_keys, self.targets, self.second_factors, self.identity_providers)
         self.storage_keys = StorageKeys(store, self.clock, sealer, self.membership, sealed)
         self.outbox = Outbox(store, self.clock, self.accounts, self.targets.wake)
@@ -181,6 +184,7 @@ class DirectoryServer:
             self.audit.trim,
             self.s3_keys.remove_ended,
             self.enrolment.remove_ended,
+            self.share_links.remove_ended,
             lambda tx: surplus.remove_ended(tx, self.clock.now() - ticket_seconds),
         )
         self.housekeeping = Housekeeping(store, self.clock, ticket_seconds, removers)
@@ -223,6 +227,7 @@ class DirectoryServer:
 
     def _components(self) -> Components:
         store, settings, hooks, factors = self.store, self._settings, self._hooks, self.second_factors
+        revoke_server = partial(self.programs.revoke_if_known, "file_server")
         return Components(
             store=store,
             clock=self.clock,
@@ -239,6 +244,7 @@ class DirectoryServer:
                 store, self.clock, self.accounts, self.s3_keys, self.audit, self.identity_providers
             ),
             s3_settings=S3Settings(store, self.clock, self.accounts, hooks),
+            share_links=self.share_links,
             access_logs=access_logs.AccessLogs(store, self.clock.wall),
             named_keys=self.named_keys,
             buckets=buckets.Buckets(store, self.clock, hooks, self.locks.end_bucket, private=settings.private_buckets),
@@ -253,13 +259,7 @@ class DirectoryServer:
             membership=self.membership,
             repair=self.repair,
             repair_reports=RepairReports(store, self.repair),
-            draining=Draining(
-                store,
-                self.membership,
-                settings.copies,
-                settings.repair_grace_seconds,
-                lambda id: self.programs.revoke_if_known("file_server", id),
-            ),
+            draining=Draining(store, self.membership, settings.copies, settings.repair_grace_seconds, revoke_server),
             collector=self.collector,
             enrolment=self.enrolment,
             programs=self.programs,
@@ -350,7 +350,7 @@ class DirectoryServer:
 def make_hooks(features: Sequence[Feature] = (), named_keys: NamedKeys | None = None) -> Hooks:
     """Register `features`, and those that need no object."""
     data_key = no_data_key if named_keys is None else named_keys.open
-    return Hooks([object_lock.FEATURE, access_logs.FEATURE, *features], UploadWrites(), data_key)
+    return Hooks([object_lock.FEATURE, access_logs.FEATURE, SHARE_LINKS, *features], UploadWrites(), data_key)
 
 
 def serve(settings: Settings) -> None:

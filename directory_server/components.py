@@ -18,6 +18,7 @@ from directory_server.features.named_keys import NamedKeys
 from directory_server.features.notifications.outbox import Outbox
 from directory_server.features.notifications.targets import Targets
 from directory_server.features.s3_settings import S3Settings
+from directory_server.features.share_links import ShareLinks
 from directory_server.features.uploads.calls import Uploads
 from directory_server.files.buckets import Buckets
 from directory_server.files.commits import Commits
@@ -71,6 +72,7 @@ class Components:
     s3_keys: S3Keys
     identities: IdentityServices
     s3_settings: S3Settings
+    share_links: ShareLinks
     access_logs: AccessLogs
     named_keys: NamedKeys
     buckets: Buckets

@@ -1,4 +1,4 @@
-"""Sends each request to its door: the proxy's own API and pages, or S3 for all other addresses.
+"""Sends each request to its door: the proxy's own API and pages, share links, or S3 for all other addresses.
 
 It also counts the bytes of the replies, because all doors' replies pass here.
 """
@@ -12,6 +12,7 @@ from client_proxy.metrics import ANSWERED_BYTES
 from lockstep_store.runtime.http.admission import turn_away_with_problem
 from lockstep_store.runtime.http.api import Environ, StartResponse, Wsgi
 from lockstep_store.wire.errors import Overloaded
+from lockstep_store.wire.messages.shares import SHARE_ADDRESS
 from lockstep_store.wire.names import RESERVED_BUCKETS
 
 
@@ -21,13 +22,14 @@ class Doors:
     `s3_domain` is the domain of virtual-host addresses (`bucket.DOMAIN`), where every path is a key.
     """
 
-    def __init__(self, api: Wsgi, s3: S3Door, s3_domain: str = "") -> None:
+    def __init__(self, api: Wsgi, s3: S3Door, shares: Wsgi, s3_domain: str = "") -> None:
         self._api = api
+        self._shares = shares
         self._s3 = s3
         self._s3_hosts = f".{s3_domain}" if s3_domain else ""
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-        door: Wsgi = self._s3 if self._is_s3(environ) else self._api
+        door: Wsgi = self._s3 if self._is_s3(environ) else self._shares if _is_share(environ) else self._api
         return _counted(door(environ, start_response))
 
     def turn_away(self, error: Overloaded, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
@@ -38,10 +40,14 @@ class Doors:
 
     def _is_s3(self, environ: Environ) -> bool:
         path: str = environ["PATH_INFO"]
-        if path[1:].partition("/")[0] not in RESERVED_BUCKETS:
+        if path[1:].partition("/")[0] not in RESERVED_BUCKETS and not _is_share(environ):
             return True
         host: str = environ.get("HTTP_HOST", "").partition(":")[0].lower()
         return bool(self._s3_hosts) and host.endswith(self._s3_hosts)
+
+
+def _is_share(environ: Environ) -> bool:
+    return bool(environ["PATH_INFO"].startswith(SHARE_ADDRESS))
 
 
 def _counted(body: Iterable[bytes]) -> Iterable[bytes]:

@@ -72,6 +72,7 @@ _WHAT: Mapping[RateClass, str] = {
     "write": "writes",
     "list": "listings",
     "admin": "administrative requests",
+    "share": "requests to share links",
 }
 _WHOSE: Mapping[By, str] = {
     "address": "one address",

@@ -7,12 +7,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-RateClass = Literal["login", "read", "write", "list", "admin"]
+RateClass = Literal["login", "read", "write", "list", "admin", "share"]
 By = Literal["address", "account", "key", "bucket"]
 
 SECONDS = {"second": 1, "minute": 60, "hour": 3600, "day": 86400}
-DEFAULT = "login=100/minute/address"
-"""Holds unless a rule for `login` is given. The other classes are unlimited by default."""
+DEFAULTS = {"login": "login=100/minute/address", "share": "share=600/minute/address"}
+"""Each holds unless a rule for its class is given. The other classes are unlimited by default."""
 MAX_COUNT = 10**9
 IN_MEMORY = "memory"
 """The storage of counts that needs no other program."""
@@ -61,16 +61,15 @@ def parse_rules(texts: Iterable[str]) -> tuple[RateRule, ...]:
     for rule in rules:
         if names.count(rule.name) > 1:
             raise ValueError(f"there are two rules for {rule.rate_class} by {rule.by} in the same time, one is {rule}")
-    if "login" not in off and not any(rule.rate_class == "login" for rule in rules):
-        rules.insert(0, _parse(DEFAULT))
-    return tuple(rules)
+    given = off.union(rule.rate_class for rule in rules)
+    return (*(_parse(text) for name, text in DEFAULTS.items() if name not in given), *rules)
 
 
 def _parse(text: str) -> RateRule:
     found = _RULE.fullmatch(text)
     if found is None:
         raise ValueError(
-            f"{text!r} is no rate limit: write CLASS=COUNT/TIME/BY, such as {DEFAULT}, or CLASS=off. "
+            f"{text!r} is no rate limit: write CLASS=COUNT/TIME/BY, such as {DEFAULTS['login']}, or CLASS=off. "
             f"CLASS is {_either(_CLASSES)}, TIME {_either(SECONDS)}, BY {_either(_BYS)}"
         )
     rate_class = next(each for each in _CLASSES if each == found[1])
@@ -78,8 +77,9 @@ def _parse(text: str) -> RateRule:
     count = int(found[2])
     if not 1 <= count <= MAX_COUNT:
         raise ValueError(f"{text!r} must allow from 1 to {MAX_COUNT} requests")
-    if rate_class == "login" and by != "address":
-        raise ValueError(f"{text!r}: log-ins can only be limited by address, because nobody is logged in yet")
+    if rate_class in DEFAULTS and by != "address":
+        what = "log-ins" if rate_class == "login" else "share links"
+        raise ValueError(f"{text!r}: {what} can only be limited by address, because nobody is logged in")
     return RateRule(rate_class, count, SECONDS[found[3]], by)
 
 

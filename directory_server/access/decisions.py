@@ -22,8 +22,9 @@ from directory_server.metadata.statements import access as rows
 from directory_server.metadata.statements import buckets, files, identities, people, s3_settings
 from directory_server.metadata.statements.buckets import Bucket
 from directory_server.metadata.store import Reader, Row
-from directory_server.people.limits import limits_of_key
+from directory_server.people.limits import Limits, limits_of_key
 from directory_server.people.person import READING_ACTIONS, Person
+from directory_server.people.share_links import LINK_KEY_PREFIX, limits_at_commit
 from lockstep_store.wire.errors import Forbidden, NotFound
 from lockstep_store.wire.messages.s3 import TAGS
 from lockstep_store.wire.messages.s3_access import S3Access
@@ -327,18 +328,24 @@ def standing_by_name(
 ) -> Standing:
     """Return the standing of an account, such as that of a write's beginner at its commit.
 
-    `access` describes the request, and `limited_by` names its key if that has limits; both are from the ticket. Raises
-    NotLoggedIn when that key has ended.
+    `access` describes the request, and `limited_by` names its key or link if that has limits; both are from the ticket.
+    Raises NotLoggedIn when that has ended.
     """
     ground = Ground.of(reader, name)
     bucket = ground.bucket
     matters = account not in ("", bucket.owner) and (not bucket.shared or ground.rules is not None)
     admin, read_only = people.role_of(reader, account) if matters else (False, False)
-    found = limits_of_key(reader, limited_by) if limited_by else None
+    found = _limits_named(reader, limited_by) if limited_by else None
     person = Person(
         account, admin and found is None, "", access=S3Access.decode(access), read_only=read_only, limits=found
     )
     return Standing(reader, person, ground, at)
+
+
+def _limits_named(reader: Reader, limited_by: str) -> Limits | None:
+    if limited_by.startswith(LINK_KEY_PREFIX):
+        return limits_at_commit(reader, limited_by)
+    return limits_of_key(reader, limited_by)
 
 
 def access_of(person: Person) -> str:

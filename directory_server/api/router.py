@@ -13,6 +13,7 @@ from directory_server.api.maintenance import MaintenanceApi
 from directory_server.api.notifications import NotificationApi
 from directory_server.api.quotas import QuotaApi
 from directory_server.api.second_factor import SecondFactorApi
+from directory_server.api.share_links import ShareApi
 from directory_server.api.single_sign_on import SignOnApi
 from directory_server.api.users import UserApi
 from directory_server.components import PROXY, Components
@@ -61,6 +62,7 @@ class DirectoryApi:
         SignOnApi(api, components)
         IdentityApi(api, components)
         QuotaApi(api, components)
+        ShareApi(api, components)
         DirectoryMetrics(api, components)
 
     # ------------------------------------------------------------ files and buckets

@@ -1,8 +1,8 @@
 """The directory's tables: files, file servers, people and the directory itself.
 
 `schema_base` has the conventions, and `schema_locks`, `schema_identities`, `schema_identity_providers`,
-`schema_quotas`, `schema_s3` and `schema_second_factor` the other tables. Migrations upgrade older databases to this
-schema.
+`schema_quotas`, `schema_s3`, `schema_second_factor` and `schema_shares` the other tables. Migrations upgrade older
+databases to this schema.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from directory_server.metadata import (  # noqa: F401 - they declare tables in `
     schema_quotas,
     schema_s3,
     schema_second_factor,
+    schema_shares,
 )
 from directory_server.metadata.schema_base import Name, Sequence, metadata, numbered, table
 

@@ -17,11 +17,13 @@ from directory_server.people.access_keys import PeopleClock, S3Keys
 from directory_server.people.audit import Auditor, NoAudit
 from directory_server.people.passwords import PasswordHash
 from directory_server.people.person import Person
+from directory_server.people.share_links import person_of_link
 from lockstep_store.runtime.bounded import LookupCache
 from lockstep_store.wire.errors import BadRequest, Conflict, Forbidden, NotFound, NotLoggedIn
 from lockstep_store.wire.messages.people import AccountInfo, ApiKeyInfo, ApiKeysReply
 from lockstep_store.wire.messages.s3 import S3_SERVICE, S3Proof
 from lockstep_store.wire.messages.s3_access import S3Access
+from lockstep_store.wire.messages.shares import ShareProof
 
 TOKEN_PREFIX = "lst_"  # noqa: S105 - a prefix, not a secret
 API_KEY_PREFIX = "lsk_"
@@ -93,6 +95,10 @@ class Accounts:
             if proof.service != S3_SERVICE:
                 raise NotLoggedIn(f"this request was signed for {proof.service}, not for {S3_SERVICE}")
             return self._s3_keys.person(proof)
+        link = ShareProof.decode(credential)
+        if link is not None:  # never from memory: it may end by itself at any moment
+            with self._store.read() as reader:
+                return person_of_link(reader, link, self._clock)
         hash = credential_hash(credential)
         person = self._known.get(hash)
         if person is None:

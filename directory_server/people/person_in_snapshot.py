@@ -13,14 +13,17 @@ from directory_server.people.access_keys import person_of_key
 from directory_server.people.accounts import credential_hash, person_of_credential
 from directory_server.people.person import Person
 from directory_server.read_leases.keys import NOTHING, Keys, account_key, credential_key, s3_key_key
+from lockstep_store.wire.errors import NotLoggedIn
 from lockstep_store.wire.messages.s3 import S3Proof
 from lockstep_store.wire.messages.s3_access import S3Access
+from lockstep_store.wire.messages.shares import SHARE_PROOF_PREFIX
 
 
 def person_in(reader: Reader, credential: str) -> tuple[Person, Keys]:
     """Return the person of a credential that was authenticated already, and the keys of what says so.
 
-    Raises NotLoggedIn if it has ended. The caller compares `expires` with directory time.
+    Raises NotLoggedIn if it has ended, and for a share link: nothing is known to last that is read through one. The
+    caller compares `expires` with directory time.
     """
     access = S3Access.decode(credential)
     if access is None:
@@ -32,6 +35,8 @@ def person_in(reader: Reader, credential: str) -> tuple[Person, Keys]:
 
 
 def _known_person(reader: Reader, credential: str) -> tuple[Person, Keys]:
+    if credential.startswith(SHARE_PROOF_PREFIX):
+        raise NotLoggedIn("what a share link shows is looked up each time")
     proof = S3Proof.decode(credential)
     if proof is None:
         hash = credential_hash(credential)

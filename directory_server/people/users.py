@@ -16,6 +16,7 @@ from directory_server.metadata.statements import (
     quotas,
     s3_keys,
     second_factor,
+    share_links,
 )
 from directory_server.metadata.store import MetadataStore, Reader, Tx
 from directory_server.people.access_keys import PeopleClock
@@ -155,6 +156,7 @@ class Users:
                 *identities.DELETE_ALL_OF,
                 *second_factor.DELETE_ALL_OF,
                 identity_providers.DELETE_LINKS_OF,
+                share_links.DELETE_LINKS_OF,
                 people.DELETE_ACCOUNT,
             ):
                 tx.run(statement, of_account=user.name)
@@ -213,14 +215,19 @@ class Users:
         return UserAccessReply(shown, [ApiKeyInfo(*row) for row in keys], [key.access_key_id for key in s3])
 
     def revoke(self, by: Person, request: RevokeAccessRequest) -> RevokedAccess:
-        """End one log-in or key by its id, or all of them without an id. NotFound for an unknown id."""
+        """End one log-in or key by its id; without one, all of them and the share links. NotFound for an unknown id."""
 
         def work(tx: Tx) -> int:
             user = _user(tx, request.name)
             if request.id:
                 ended = _end_one(tx, user.name, request.id)
             else:
-                every = (people.DELETE_SESSIONS_OF, people.DELETE_API_KEYS_OF, s3_keys.DELETE_KEYS_OF)
+                every = (
+                    people.DELETE_SESSIONS_OF,
+                    people.DELETE_API_KEYS_OF,
+                    s3_keys.DELETE_KEYS_OF,
+                    share_links.DELETE_LINKS_OF,
+                )
                 ended = sum(tx.run(statement, of_account=user.name) for statement in every)
                 _end_invitations(tx, user)
             if request.id and not ended:

@@ -30,6 +30,7 @@ HIDDEN = frozenset(
         "ticket_key",
         "token",
         "user_code",
+        "unlock",
         "uri",
         "verification_uri_complete",
     }

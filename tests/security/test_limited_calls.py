@@ -16,8 +16,10 @@ import pytest
 from lockstep_store.wire.codec import Call
 from lockstep_store.wire.errors import BadRequest, Forbidden, LockstepError, NotLoggedIn
 from lockstep_store.wire.messages.s3_access import S3Access
+from lockstep_store.wire.messages.shares import CREATE_SHARE, CreateShareRequest, ShareProof
 from tests.contract.wire_corpus.examples import minimal
 from tests.s3.calls import refused
+from tests.s3.people import token_of
 from tests.s3.query.callers import ALL, Caller, account, passed_on, policy, stocked_bucket
 from tests.s3.rig import S3Rig
 from tests.security.test_limited_keys import user
@@ -37,6 +39,8 @@ HARMLESS = {
     "/v1/logout": "only a log-in can be ended; there is none",
 }
 """Calls that neither ask nor refuse, with the reason."""
+VISITORS = {"/v1/shares/open", "/v1/shares/use"}
+"""Calls of visitors of share links, which take no key."""
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +57,14 @@ def bucket(owner: Caller) -> str:
 def proofs(owner: Caller, bucket: str) -> dict[str, str]:
     """What the S3 door passes on for users of the owner's: one without policies, one that may everything."""
     return {name: _proof(user(*allowed)(owner, bucket)) for name, allowed in (("nothing", ()), ("everything", (ALL,)))}
+
+
+@pytest.fixture(scope="module")
+def link(owner: Caller, rig: S3Rig) -> str:
+    """The proof of a visitor who may read one file in another bucket of the owner's."""
+    other = stocked_bucket(owner, "olgas-other")
+    made = rig.directory.call(CREATE_SHARE, CreateShareRequest(token_of(rig, "olga"), other, "in/k"))
+    return ShareProof(made.token).encode()
 
 
 def _proof(one: Caller) -> str:
@@ -104,7 +116,24 @@ def test_each_call_asks_or_refuses(owner: Caller, bucket: str, proofs: dict[str,
         assert " may not do s3:" in outcome.detail
     else:
         assert isinstance(outcome, Forbidden | NotLoggedIn)
-        assert "use a key of olga itself" in outcome.detail or "signed for" in outcome.detail
+        said = "visitors of share links alone" if path in VISITORS else "use a key of olga itself"
+        assert said in outcome.detail or "signed for" in outcome.detail
+
+
+@pytest.mark.parametrize("path", FROM_PROXIES)
+def test_a_share_link_opens_no_other_call(owner: Caller, bucket: str, link: str, path: str) -> None:
+    """A visitor is asked for, or refused like a key with limits, wherever that is no call of visitors."""
+    request = _request(FROM_PROXIES[path], bucket, link)
+    if request is None or path in VISITORS:
+        return
+    outcome = _outcome(owner, FROM_PROXIES[path], request)
+    if path in HARMLESS:
+        assert outcome is None
+    elif path in ASK:
+        assert isinstance(outcome, Forbidden)
+        assert " may not do s3:" in outcome.detail
+    else:
+        assert isinstance(outcome, Forbidden | NotLoggedIn)
 
 
 def test_those_that_ask_serve_a_key_that_may(owner: Caller, bucket: str, proofs: dict[str, str]) -> None:

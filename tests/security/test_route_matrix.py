@@ -134,6 +134,12 @@ ROUTES: dict[str, Route] = {
     "list_sso_links": _for_administrators(),
     "link_identity": _for_administrators(404),
     "unlink_identity": _for_administrators(404, query="issuer=https://login.lab.test&subject=1"),
+    # Sharing
+    "list_shares": _ACCOUNT,
+    "create_share": Route(READERS - {"read-only"}, body={"bucket": "{bucket}", "path": "{path}"}),
+    "revoke_share": Route(OWNERS, NOT_THERE),
+    "share_rule": Route(READERS),
+    "set_share_rule": Route(OWNERS, body={"links": "any"}),
     "list_quotas": _for_administrators(),
     "account_quota": Route(OWNERS),
     "set_account_quota": _for_administrators(body={"quotas": {"bytes": 1000000}}),
@@ -239,6 +245,7 @@ class World:
             (("restore_version",), self._version),
             (("changes", "changes of a bucket"), self._change),
             (("drain_server", "remove_server"), self._server),
+            (("revoke_share",), self._share),
         ):
             if id in ids:
                 make()
@@ -306,6 +313,9 @@ class World:
     def _change(self) -> None:
         self._values["cursor"] = str(self._everybody.ask("administrator", "GET", "/cluster").json["cursor"])
         assert self._everybody.ask("owner", "PUT", f"/files/{self.bucket}/new", b"content").status == 201
+
+    def _share(self) -> None:
+        self._values["id"] = self._make("owner", "/shares", bucket=self.bucket, path="k")["id"]
 
     def _server(self) -> None:
         self._values["id"] = self._everybody.file_server()

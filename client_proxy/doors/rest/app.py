@@ -40,6 +40,7 @@ from client_proxy.doors.rest.request import RestRequest, canonical_path, path_te
 from client_proxy.doors.rest.second_factor import SecondFactorRoutes
 from client_proxy.doors.rest.servers import ServerRoutes
 from client_proxy.doors.rest.service_accounts import ServiceAccountRoutes
+from client_proxy.doors.rest.shares import ShareRoutes
 from client_proxy.doors.rest.single_sign_on import SignOnRoutes
 from client_proxy.doors.rest.storage_keys import StorageKeyRoutes
 from client_proxy.doors.rest.targets import TargetRoutes
@@ -210,6 +211,7 @@ def create_app(
         *BucketRoutes(directory).operations(),
         *locks.operations(),
         *changes.operations(),
+        *ShareRoutes(directory).operations(),
         *_people(directory, remote),
         *KmsRoutes(directory).operations(),
         *ClusterRoutes(directory, operators).operations(),

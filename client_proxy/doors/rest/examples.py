@@ -17,6 +17,7 @@ from client_proxy.doors.rest.quotas import BucketQuotaBody, QuotaBody
 from client_proxy.doors.rest.second_factor import CodeBody, SecondFactorBody
 from client_proxy.doors.rest.servers import StopBody
 from client_proxy.doors.rest.service_accounts import NewServiceAccount, NewServiceKey, PolicyBody, ServiceKeyState
+from client_proxy.doors.rest.shares import NewShare, ShareRuleBody
 from client_proxy.doors.rest.single_sign_on import LinkBody, ProviderBody, SignOnAnswer, SignOnBody
 from client_proxy.doors.rest.storage_keys import Retirement
 from client_proxy.doors.rest.targets import NewTarget
@@ -62,5 +63,7 @@ EXAMPLES: dict[Any, Any] = {
         "require": ["groups=staff"],
     },
     LinkBody: {"provider": "company", "subject": "248289761001", "account": "ann"},
+    NewShare: {"bucket": "files", "path": "plans/", "password": "correct horse", "expires_in": 604800},
+    ShareRuleBody: {"links": "any"},
     NewTarget: {"url": "https://hooks.example.org/lockstep", "secret": "a long random text"},
 }

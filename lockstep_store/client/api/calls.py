@@ -16,6 +16,7 @@ from lockstep_store.client.api.named_keys import NamedKeyCalls
 from lockstep_store.client.api.people import BucketCalls, QuotaCalls, UserCalls
 from lockstep_store.client.api.second_factor import SecondFactorCalls
 from lockstep_store.client.api.service_accounts import ServiceAccountCalls
+from lockstep_store.client.api.shares import ShareCalls
 from lockstep_store.client.api.single_sign_on import ProviderCalls, SignOnCalls
 
 
@@ -28,6 +29,7 @@ class ApiCalls(
     QuotaCalls,
     BucketCalls,
     FileCalls,
+    ShareCalls,
     JournalCalls,
     LockCalls,
     ClusterCalls,

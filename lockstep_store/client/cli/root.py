@@ -36,6 +36,7 @@ COMMANDS = {
     "unlock": "locks.unlock",
     "locks": "locks.locks",
     "watch": "watch.watch",
+    "share": "shares.share",
     "status": "status.status",
     "servers": "servers.servers",
     "proxies": "proxies.proxies",

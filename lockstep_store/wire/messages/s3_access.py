@@ -11,12 +11,13 @@ import msgspec
 from lockstep_store.wire.codec import decoder
 from lockstep_store.wire.messages.base import FrozenMessage
 from lockstep_store.wire.messages.s3 import ACCESS_LOG_PREFIX, S3_PROOF_PREFIX
+from lockstep_store.wire.messages.shares import SHARE_PROOF_PREFIX
 
 S3_ACCESS_PREFIX = "lsa_"
 FORM_OPERATION = "PostObject"
 """The name of a form upload, which is not an operation in the service description."""
-OWN_PREFIXES = (S3_ACCESS_PREFIX, S3_PROOF_PREFIX, ACCESS_LOG_PREFIX)
-"""Prefixes of credentials that only the S3 door may send."""
+OWN_PREFIXES = (S3_ACCESS_PREFIX, S3_PROOF_PREFIX, ACCESS_LOG_PREFIX, SHARE_PROOF_PREFIX)
+"""Prefixes of credentials that only the doors make: no client may send one."""
 
 
 class S3Access(FrozenMessage, frozen=True):

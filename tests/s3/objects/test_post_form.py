@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from client_proxy.doors.s3.objects import form_body
-from client_proxy.doors.s3.objects.form_body import FormBody
+from client_proxy.doors.s3.objects.form_body import PostedForm
 from client_proxy.doors.s3.protocol.s3_errors import S3Error
+from lockstep_store.runtime.http.form_body import BLOCK_BYTES
 from tests.s3.post_forms import ANY_KEY, BOUNDARY, FILE, Post, Signer, form
 from tests.s3.rig import ENDPOINT, S3Rig
 
@@ -178,7 +178,7 @@ def test_any_bytes_make_a_form_or_a_refusal(seed: int) -> None:
             body[at : at + random.randrange(3)] = random.randbytes(random.randrange(4))
         source = BytesIO(bytes(body[: random.randrange(len(body) + 1)]))
         with suppress(S3Error):
-            read = FormBody(f"multipart/form-data; boundary={BOUNDARY}", source.read)
+            read = PostedForm(f"multipart/form-data; boundary={BOUNDARY}", source.read)
             while read.read(1000):
                 pass
 
@@ -188,7 +188,7 @@ def test_a_form_is_the_same_however_it_arrives(step: int) -> None:
     """Fields and file do not depend on where the body is cut into blocks."""
     body = form([("key", "k\u00e9y"), ("empty", ""), ("file", FILE)])
     left = [body[i : i + step] for i in range(0, len(body), step)]
-    read = FormBody(f"multipart/form-data; boundary={BOUNDARY}", lambda _: left.pop(0) if left else b"")
+    read = PostedForm(f"multipart/form-data; boundary={BOUNDARY}", lambda _: left.pop(0) if left else b"")
     assert read.fields == {"key": "k\u00e9y", "empty": ""}
     assert read.filename == "a.txt"
     assert b"".join(iter(lambda: read.read(10), b"")) == FILE
@@ -204,5 +204,5 @@ def test_headers_of_a_part_without_end_are_not_gathered() -> None:
         return (b"--b\r\nContent-Disposition: " if sent == count else b"") + b"x" * (count - 30)
 
     with pytest.raises(S3Error, match="before the file"):
-        FormBody("multipart/form-data; boundary=b", read)
-    assert sent <= 5 * form_body.BLOCK_BYTES
+        PostedForm("multipart/form-data; boundary=b", read)
+    assert sent <= 5 * BLOCK_BYTES

@@ -67,13 +67,13 @@ def ask(app: Any, path: str, host: str = "h:5000") -> tuple[str, dict[str, str],
 )
 def test_the_first_part_of_an_address_selects_the_door(rig: S3Rig, path: str, host: str, is_api: bool) -> None:
     """The API has reserved names at the root; every other path, and every virtual host, is S3's."""
-    _, _, body = ask(Doors(api, rig.s3, DOMAIN), path, host)
+    _, _, body = ask(Doors(api, rig.s3, rig.shares, DOMAIN), path, host)
     assert (body == b"the API") == is_api
 
 
 def test_overload_is_reported_in_the_doors_own_format(rig: S3Rig) -> None:
     """S3 replies SlowDown, the API a problem; both say when to try again."""
-    doors = Doors(api, rig.s3, DOMAIN)
+    doors = Doors(api, rig.s3, rig.shares, DOMAIN)
     full = AdmissionGate(doors, Admission(0, 0), lambda _: True, lambda _: "somebody", doors.turn_away)
     for path, expected in (("/bucket/key", b"<Code>SlowDown</Code>"), ("/api/v1/files", b'"code":"overloaded"')):
         status, headers, body = ask(full, path)
@@ -91,7 +91,7 @@ def test_overload_inside_is_slow_down_too(rig: S3Rig) -> None:
 @pytest.mark.parametrize(("path", "host"), [("/bucket/key", "h:5000"), ("/api/v1/x", "h:5000")])
 def test_answers_of_every_door_are_counted_once(rig: S3Rig, path: str, host: str) -> None:
     """Whole answers and rejections count as they are, through either door."""
-    doors = Doors(api, rig.s3, DOMAIN)
+    doors = Doors(api, rig.s3, rig.shares, DOMAIN)
     before = answered_bytes()
     _, _, body = ask(doors, path, host)
     assert len(body) > 0
@@ -121,7 +121,7 @@ def test_a_streamed_answer_counts_what_was_sent(rig: S3Rig) -> None:
         start_response("200 -", [])
         return stream
 
-    answer = Doors(streaming, rig.s3)({"PATH_INFO": "/api/v1/x"}, lambda *_: None)
+    answer = Doors(streaming, rig.s3, rig.shares)({"PATH_INFO": "/api/v1/x"}, lambda *_: None)
     before = answered_bytes()
     assert next(iter(answer)) == b"one"
     assert answered_bytes() - before == 3

@@ -37,7 +37,7 @@ from client_proxy.doors.s3.auth.gate import Gate
 from client_proxy.doors.s3.auth.signature import check_all_signed, check_form_day, check_form_signature, sign
 from client_proxy.doors.s3.objects.aws_chunked import ChunkedBody
 from client_proxy.doors.s3.objects.copy_source import read_source
-from client_proxy.doors.s3.objects.form_body import FormBody
+from client_proxy.doors.s3.objects.form_body import PostedForm
 from client_proxy.doors.s3.objects.post_policy import read_policy
 from client_proxy.doors.s3.protocol.description import S3Operation
 from client_proxy.doors.s3.protocol.operations import operations
@@ -116,7 +116,7 @@ def post_form(data: bytes) -> None:
     """A form's body, whose boundary is `b`."""
     with suppress(S3Error):
         body = BytesIO(data)
-        form = FormBody("multipart/form-data; boundary=b", body.read)
+        form = PostedForm("multipart/form-data; boundary=b", body.read)
         pieces(iter(lambda: form.read(1000), b""))
         claim = read_form_claim(form.fields)
         with suppress(S3Error):

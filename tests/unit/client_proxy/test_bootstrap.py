@@ -175,7 +175,7 @@ def test_a_proxy_shows_its_rate_limits_and_counts_log_ins(folder: Path, proxies:
     given = ("--rate-limit", "write=50/second/account", "--trusted-proxy", "10.0.0.0/8")
     proxies.append(start(folder, *given))
     facts = proxies[0].app.test_client().get("/api/v1/health").get_json()["facts"]
-    assert facts["rate_limits"] == ["login=100/minute/address", "write=50/second/account"]
+    assert facts["rate_limits"] == ["login=100/minute/address", "share=600/minute/address", "write=50/second/account"]
     assert facts["rate_limited"] >= 0
     assert type(proxies[0].wsgi).__name__ == "ForwardedAddress"
     with pytest.raises(click.UsageError, match="is no rate limit"):

@@ -1,115 +1,19 @@
-"""Reads the body of a form upload as a stream: first the fields, within bounds, then the file.
-
-As in S3, fields after the file are ignored. (The web framework's decoder was tried: where a block of the body ends
-after a boundary, it adds a byte to the file.)
-"""
+"""The body of a form upload. As in S3, fields after the file are ignored."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-from werkzeug.http import parse_options_header
-
 from client_proxy.doors.s3.protocol.s3_errors import S3Error
-
-BLOCK_BYTES = 256 * 1024
-MAX_FIELDS = 200
-MAX_FIELD_BYTES = 20 * 1024
-"""Of all fields together with their headers, as in S3."""
-MAX_BOUNDARY_BYTES = 200
-FILE = "file"
+from lockstep_store.runtime.http.form_body import FormBody
 
 
-class FormBody:
-    """`fields` by lower-case name, the first of each, and `filename`; then `read` returns the file."""
+class PostedForm(FormBody):
+    """A form whose errors are S3's."""
 
-    def __init__(self, content_type: str, read: Callable[[int], bytes]) -> None:
-        boundary = parse_options_header(content_type)[1].get("boundary", "").encode("utf-8", "replace")
-        if not 1 <= len(boundary) <= MAX_BOUNDARY_BYTES:
-            raise _malformed("its Content-Type has no boundary")
-        self._read = read
-        self._delimiter = b"\r\n--" + boundary
-        self._buffer = bytearray(b"\r\n")  # so that the first delimiter looks like the others
-        self._ended = False
-        self._left = MAX_FIELD_BYTES
-        self.fields: dict[str, str] = {}
-        self.filename = ""
-        self._read_fields()
+    def malformed(self, why: str) -> Exception:
+        return S3Error("MalformedPOSTRequest", f"the body is not well-formed multipart/form-data: {why}")
 
-    def read(self, count: int) -> bytes:
-        """Return up to `count` of the file's bytes; none at its end, which its delimiter proves."""
-        while not self._ended:
-            found = self._buffer.find(self._delimiter)
-            # A possible beginning of a delimiter waits for the rest.
-            ready = found if found >= 0 else len(self._buffer) - len(self._delimiter) + 1
-            if ready > 0:
-                data = bytes(self._buffer[: min(ready, count)])
-                del self._buffer[: len(data)]
-                return data
-            self._ended = found == 0
-            if not self._ended:
-                self._fill()
-        return b""
+    def too_much(self, what: str) -> Exception:
+        return S3Error("MaxPostPreDataLengthExceededError", what)
 
-    def _read_fields(self) -> None:
-        self._until(self._delimiter)  # anything may stand before the first
-        for _ in range(MAX_FIELDS):
-            line = self._until(b"\r\n")
-            if line.startswith(b"--"):
-                raise S3Error("InvalidArgument", "POST requires exactly one file upload per request.")
-            if line.strip(b" \t"):
-                raise _malformed("text follows a boundary")
-            name, filename = _disposition(self._until(b"\r\n\r\n"))
-            if name == FILE:
-                self.filename = filename
-                return
-            try:
-                self.fields.setdefault(name, self._until(self._delimiter).decode("utf-8"))
-            except UnicodeDecodeError as error:
-                raise _malformed("a field is not UTF-8") from error
-        raise S3Error("MaxPostPreDataLengthExceededError", f"the form has more than {MAX_FIELDS} fields")
-
-    def _until(self, mark: bytes) -> bytes:
-        """The bytes before the next `mark`, which is dropped; they count towards the bound on all fields."""
-        searched = 0
-        while (found := self._buffer.find(mark, searched)) < 0:
-            self._check_room(len(self._buffer))
-            searched = max(0, len(self._buffer) - len(mark) + 1)
-            self._fill()
-        self._check_room(found)
-        self._left -= found
-        data = bytes(self._buffer[:found])
-        del self._buffer[: found + len(mark)]
-        return data
-
-    def _check_room(self, size: int) -> None:
-        if size > self._left + len(self._delimiter):
-            raise S3Error(
-                "MaxPostPreDataLengthExceededError",
-                f"the fields before the file have more than {MAX_FIELD_BYTES} bytes",
-            )
-
-    def _fill(self) -> None:
-        block = self._read(BLOCK_BYTES)
-        if not block:
-            raise _malformed("it ended early")
-        self._buffer += block
-
-
-def _disposition(head: bytes) -> tuple[str, str]:
-    """The name of a part in lower case, and the name of the file in it, from the part's headers."""
-    try:
-        lines = head.decode("utf-8").split("\r\n")
-    except UnicodeDecodeError as error:
-        raise _malformed("a part's headers are not UTF-8") from error
-    for line in lines:
-        header, _, value = line.partition(":")
-        if header.strip().lower() == "content-disposition":
-            options = parse_options_header(value.strip())[1]
-            if options.get("name"):
-                return options["name"].lower(), options.get("filename", "")
-    raise _malformed("a part has no name")
-
-
-def _malformed(why: str) -> S3Error:
-    return S3Error("MalformedPOSTRequest", f"the body is not well-formed multipart/form-data: {why}")
+    def no_file(self) -> Exception:
+        return S3Error("InvalidArgument", "POST requires exactly one file upload per request.")

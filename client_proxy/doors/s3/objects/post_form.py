@@ -14,7 +14,7 @@ from urllib.parse import quote, urlencode, urlsplit
 from client_proxy.doors.s3.auth.gate import ANONYMOUS, Gate, Principal
 from client_proxy.doors.s3.call import S3Call, new_call
 from client_proxy.doors.s3.objects.body_checks import BodyChecks, read_body_checks
-from client_proxy.doors.s3.objects.form_body import BLOCK_BYTES, FormBody
+from client_proxy.doors.s3.objects.form_body import PostedForm
 from client_proxy.doors.s3.objects.object_write import read_object_write
 from client_proxy.doors.s3.objects.post_policy import PostPolicy, read_policy
 from client_proxy.doors.s3.objects.put_object import MAX_PUT_BYTES, PutHandlers
@@ -27,6 +27,7 @@ from client_proxy.doors.s3.protocol.request import S3Request
 from client_proxy.doors.s3.protocol.s3_errors import S3Error
 from client_proxy.doors.s3.security import encryption
 from lockstep_store.runtime.http.api import RawReply
+from lockstep_store.runtime.http.form_body import BLOCK_BYTES
 from lockstep_store.runtime.http.header_text import HEADER_NAME
 from lockstep_store.runtime.http.request_head import RAW_HEADERS
 from lockstep_store.wire.names import check_key
@@ -64,7 +65,7 @@ class PostForm:
         """The reply to one form. The file is read only after policy and signature were accepted."""
         if request.get("Authorization") is not None:
             raise S3Error("InvalidRequest", "a form is signed by its fields; leave out the Authorization header")
-        form = FormBody(request.get("Content-Type") or "", request.read)
+        form = PostedForm(request.get("Content-Type") or "", request.read)
         fields = form.fields
         if not fields.get("key"):
             raise _missing("key")
@@ -146,7 +147,7 @@ class _FormFile(UploadBody):
     """The file in a form. Only its end tells its length, so the policy's range is checked on the way."""
 
     def __init__(
-        self, form: FormBody, checks: BodyChecks, algorithm: Algorithm | None, policy: PostPolicy | None
+        self, form: PostedForm, checks: BodyChecks, algorithm: Algorithm | None, policy: PostPolicy | None
     ) -> None:
         super().__init__(form.read, checks, algorithm)
         self._form = form

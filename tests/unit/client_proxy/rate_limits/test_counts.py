@@ -11,7 +11,7 @@ from client_proxy.rate_limits.rules import parse_rules
 from lockstep_store.wire.errors import SetupError
 from tests.fakes.lasting_ports import lasting_ports
 
-(RULE,) = parse_rules(["login=3/day/address"])
+(RULE,) = parse_rules(["login=3/day/address", "share=off"])
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def test_each_address_has_its_own_count() -> None:
 def test_parallel_requests_get_no_more_than_the_rule_allows() -> None:
     """Sixteen threads together are allowed exactly as many requests as one would be."""
     counts = RequestCounts()
-    (rule,) = parse_rules(["login=100/day/address"])
+    (rule,) = parse_rules(["login=100/day/address", "share=off"])
     allowed: list[bool] = []
 
     def ask() -> None:

@@ -30,7 +30,7 @@ from lockstep_store.wire.messages import kms as km
 from lockstep_store.wire.messages import locks as lm
 from lockstep_store.wire.messages import people as am
 from lockstep_store.wire.messages import programs as pm
-from lockstep_store.wire.messages import quotas, read_leases, redo, second_factor, users
+from lockstep_store.wire.messages import quotas, read_leases, redo, second_factor, shares, users
 from lockstep_store.wire.messages import recovery as rm
 from lockstep_store.wire.messages import s3 as s3
 from lockstep_store.wire.messages import servers as s
@@ -76,6 +76,7 @@ FROM_PROXIES = {
         redo,
         s3,
         second_factor,
+        shares,
         sk,
         sso,
         tm,

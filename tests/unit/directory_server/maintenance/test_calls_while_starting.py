@@ -35,6 +35,7 @@ from lockstep_store.wire.messages import (
     s3,
     second_factor,
     servers,
+    shares,
     single_sign_on,
     storage_keys,
     targets,
@@ -121,7 +122,12 @@ HELD_WHILE_STARTING = {
     )
 } | {
     recovery.BACKUP_PATH,
-    *(call.path for module in (identities, single_sign_on) for call in vars(module).values() if isinstance(call, Call)),
+    *(
+        call.path
+        for module in (identities, shares, single_sign_on)
+        for call in vars(module).values()
+        if isinstance(call, Call)
+    ),
 }
 
 

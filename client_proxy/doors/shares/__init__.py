@@ -1,0 +1,1 @@
+"""The door of share links: plain pages for people without an account, at `/s/TOKEN`."""

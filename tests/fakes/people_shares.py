@@ -1,0 +1,59 @@
+"""Share links of the cluster in memory: they are made, listed and revoked; nobody visits them."""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from lockstep_store.wire.errors import NotFound
+from lockstep_store.wire.messages import shares as sm
+
+NOW = 1_700_000_000.0
+
+
+class SharesCore:
+    """Each link belongs to who made it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.links: list[sm.ShareLink] = []
+        self.link_passwords: list[str] = []
+
+    def _who(self, credential: str, what: str) -> str:
+        raise NotImplementedError
+
+    def _shares(self, request: sm.SharesRequest) -> sm.SharesReply:
+        """Pages of two."""
+        who = self._who(request.credential, "share")
+        mine = [one for one in self.links if one.account == who and request.bucket in ("", one.bucket)]
+        rest = [one for one in mine if one.id > request.after]
+        return sm.SharesReply(rest[:2], rest[1].id if len(rest) > 2 else None)
+
+    def _shares_create(self, request: sm.CreateShareRequest) -> sm.ShareLink:
+        who = self._who(request.credential, "share")
+        made = sm.ShareLink(
+            f"{len(self.links):016}",
+            request.bucket,
+            request.path,
+            not request.path or request.path.endswith("/"),
+            request.mode,
+            who,
+            NOW,
+            0,
+            "active",
+            has_password=bool(request.password),
+            expires_at=None if request.expires_in is None else NOW + request.expires_in,
+            max_uses=request.max_uses,
+            max_bytes=request.max_bytes,
+            note=request.note,
+        )
+        self.links.append(made)
+        self.link_passwords.append(request.password)
+        return replace(made, token="T" * 27)
+
+    def _shares_revoke(self, request: sm.RevokeShareRequest) -> sm.ShareLink:
+        who = self._who(request.credential, "share")
+        for link in self.links:
+            if link.id == request.id and link.account == who:
+                self.links.remove(link)
+                return link
+        raise NotFound(f"you have no link {request.id!r}")
