@@ -240,14 +240,14 @@ def test_a_link_expires(rig: S3Rig, olga: Person, eve: Person, bucket: str, visi
     """After years, if that was asked for; without an end only where the bucket's owner allows it."""
     home = f"/s/{share(olga, bucket, 'plan.txt', expires_in=3 * 365 * DAY_SECONDS)['token']}"
     soon = f"/s/{share(olga, bucket, 'plan.txt', expires_in=60)['token']}"
-    endless = f"/s/{share(olga, bucket, 'plan.txt', never_expires=True)['token']}"
+    endless = f"/s/{share(olga, bucket, 'plan.txt', expires_in=None)['token']}"
     olga.let(bucket, eve, "s3:GetObject")
-    asked = json.dumps({"bucket": bucket, "path": "plan.txt", "never_expires": True}).encode()
+    asked = json.dumps({"bucket": bucket, "path": "plan.txt", "expires_in": None}).encode()
     assert eve.ask("POST", "/shares", asked, Content_Type="application/json").status == 403
     rule = f"/share-rules/{bucket}"
     assert eve.ask("PUT", rule, b'{"links": "any"}', Content_Type="application/json").status == 403
     assert olga.ask("PUT", rule, b'{"links": "any"}', Content_Type="application/json").status == 200
-    eves = f"/s/{share(eve, bucket, 'plan.txt', never_expires=True)['token']}"
+    eves = f"/s/{share(eve, bucket, 'plan.txt', expires_in=None)['token']}"
     for links, allowed in (("any", 200), ("expiring", 404), ("owner", 404), ("off", 404), ("any", 200)):
         olga.ask("PUT", rule, json.dumps({"links": links}).encode(), Content_Type="application/json")
         assert visitor.get(eves).status == allowed

@@ -25,12 +25,10 @@ BUCKET = {
     "pattern": f"^{_NO_ADDRESS}{_NOT_S3S}(?!.*(\\.[.-]|-\\.))[a-z0-9][a-z0-9.-]{{1,61}}[a-z0-9]$",
 }
 _NO_CONTROLS = "[^\\u0000-\\u001f\\u007f-\\u009f]"
-PATH = {
-    "type": "string",
-    "minLength": 1,
-    "maxLength": MAX_PATH_BYTES,
-    "pattern": f"^(?!/)(?!(.*/)?\\.\\.?(/|$)){_NO_CONTROLS}+$",
-}
+_PATH = f"(?!/)(?!(.*/)?\\.\\.?(/|$)){_NO_CONTROLS}+"
+PATH = {"type": "string", "minLength": 1, "maxLength": MAX_PATH_BYTES, "pattern": f"^{_PATH}$"}
+OPTIONAL_PATH = {"pattern": f"^({_PATH})?$"}
+"""Of a member that may be empty, which means the whole bucket."""
 ID = {"type": "string", "minLength": 1, "maxLength": 256, "pattern": "^[ -.0-~]+$"}
 IDENTITY = {"type": "string", "minLength": 1, "maxLength": 128, "pattern": "^[A-Za-z0-9_+=,.@-]+$"}
 PROVIDER = {"type": "string", "pattern": PROVIDER_NAME}
@@ -91,6 +89,8 @@ def _put_members_right(component: dict[str, Any], cls: type[msgspec.Struct]) -> 
     for member in component["properties"].values():
         if asked and "default" not in member and member.get("type") == "string":
             member |= _BY_LENGTH.get(member.get("maxLength", 0), {})
+        if asked and member.get("default") == "" and member.get("maxLength") == MAX_PATH_BYTES:
+            member |= OPTIONAL_PATH
         if not asked:
             member.pop("default", None)
     if not asked and not cls.__struct_config__.omit_defaults:

@@ -25,15 +25,14 @@ _RULE = "/share-rules/{bucket}"
 
 class NewShare(JsonBody):
     """A link to make. A `path` that is empty or ends with a slash is a folder. `max_uses` counts downloads, or files
-    that are uploaded; `max_bytes` bounds each of those. Without `expires_in` (seconds) the link lasts 30 days, and with
-    `never_expires` until it is revoked, where the bucket's rule allows that."""
+    that are uploaded; `max_bytes` bounds each of those. The link lasts `expires_in` seconds, by default 30 days; with null
+    until it is revoked, where the bucket's rule allows that."""
 
     bucket: Bucket
     path: PathText = ""
     mode: sm.ShareMode = "read"
     password: sm.SharePassword = ""
-    expires_in: sm.ShareSeconds | None = None
-    never_expires: bool = False
+    expires_in: sm.ShareSeconds | None = sm.DEFAULT_SHARE_SECONDS
     max_uses: sm.Uses | None = None
     max_bytes: sm.FileBytes | None = None
     note: Text = ""
@@ -135,18 +134,13 @@ class ShareRoutes:
     def create(self, request: RestRequest) -> RawReply:
         credential = request.access()
         body = request.message(NewShare)
-        if body.never_expires and body.expires_in is not None:
-            raise errors.BadRequest("a link either expires after `expires_in` seconds or has `never_expires`, not both")
-        if body.max_bytes is not None and body.mode != "upload":
-            raise errors.BadRequest("`max_bytes` bounds uploaded files: it needs the mode `upload`")
-        lasts = None if body.never_expires else body.expires_in or sm.DEFAULT_SHARE_SECONDS
         made = sm.CreateShareRequest(
             credential,
             check_bucket(body.bucket),
             check_path(body.path) if body.path else "",
             mode=body.mode,
             password=body.password,
-            expires_in=lasts,
+            expires_in=body.expires_in,
             max_uses=body.max_uses,
             max_bytes=body.max_bytes,
             note=body.note,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from lockstep_store.client.api.caller import ApiCaller, segment
 from lockstep_store.wire.messages.shares import (
+    DEFAULT_SHARE_SECONDS,
     SHARE_ADDRESS,
     LinkRule,
     ShareLink,
@@ -24,27 +25,24 @@ class ShareCalls(ApiCaller):
         bucket: str = FILES_BUCKET,
         mode: ShareMode = "read",
         password: str = "",
-        expires_in: float | None = None,
-        never_expires: bool = False,
+        expires_in: float | None = DEFAULT_SHARE_SECONDS,
         max_uses: int | None = None,
         max_bytes: int | None = None,
         note: str = "",
     ) -> ShareLink:
         """Make a link to a file, or to a folder: a path that is empty or ends with a slash.
 
-        `expires_in` is in seconds; without it the link lasts 30 days. `max_uses` bounds downloads or uploaded files,
+        `expires_in` is in seconds, by default 30 days; with None the link lasts until it is revoked. `max_uses` bounds downloads or uploaded files,
         `max_bytes` the size of each of these. `share_address` returns the link's address, whose secret only this reply
         has. Raises NotFound, and Forbidden without the right to what the link would share.
         """
         given = {
             "password": password,
-            "expires_in": expires_in,
-            "never_expires": never_expires,
             "max_uses": max_uses,
             "max_bytes": max_bytes,
             "note": note,
         }
-        message = {"bucket": check_bucket(bucket), "path": path, "mode": mode}
+        message = {"bucket": check_bucket(bucket), "path": path, "mode": mode, "expires_in": expires_in}
         options = {name: value for name, value in given.items() if value}
         return self._ask(ShareLink, "POST", "/api/v1/shares", message={**message, **options})
 

@@ -67,6 +67,8 @@ def create(
     """
     password = _password(ask, password_file)
     seconds = _seconds(expires)
+    if max_size is not None and not upload:
+        raise BadRequest("--max-size bounds files that people send: it needs --upload")
     most = None if max_size is None else parse_size(max_size)
     if max_size is not None and not most:
         raise BadRequest(f"{max_size!r} is no size: write one such as 100MiB")
@@ -77,7 +79,6 @@ def create(
         mode="upload" if upload else "read",
         password=password,
         expires_in=seconds,
-        never_expires=seconds is None,
         max_uses=max_uses,
         max_bytes=most,
         note=note,

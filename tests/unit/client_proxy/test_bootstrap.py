@@ -187,7 +187,7 @@ def test_a_proxy_shows_its_rate_limits_and_counts_log_ins(folder: Path, proxies:
 def test_rules_can_come_from_one_variable() -> None:
     """A variable has the rules separated by spaces; a storage's password is in no representation of the settings."""
     env = {
-        "LOCKSTEP_PROXY_RATE_LIMIT": "login=off write=50/second/account",
+        "LOCKSTEP_PROXY_RATE_LIMIT": "login=off share=off write=50/second/account",
         "LOCKSTEP_PROXY_RATE_LIMIT_STORAGE": "redis://:secret@cache.example.org",
         "LOCKSTEP_PROXY_TRUSTED_PROXY": "10.0.0.7 2001:db8::/32",
     }
@@ -199,7 +199,7 @@ def test_rules_can_come_from_one_variable() -> None:
 
 def test_without_rules_and_trusted_proxies_nothing_is_in_front_of_the_doors(folder: Path, proxies: list[Proxy]) -> None:
     """A proxy that limits nothing has no counts, and its requests pass one gate as before."""
-    proxies.append(start(folder, "--rate-limit", "login=off"))
+    proxies.append(start(folder, "--rate-limit", "login=off", "--rate-limit", "share=off"))
     assert type(proxies[0].wsgi).__name__ == "AdmissionGate"
     facts = proxies[0].app.test_client().get("/api/v1/health").get_json()["facts"]
     assert facts["rate_limits"] == []

@@ -55,6 +55,7 @@ PLANTED = {
     "doors": [
         ("client_proxy.doors.rest.files", "client_proxy.doors.s3.door"),
         ("client_proxy.doors.s3.door", "client_proxy.doors.rest.files"),
+        ("client_proxy.doors.shares.door", "client_proxy.doors.rest.files"),
     ],
     "proxy_layers": [
         ("client_proxy.doors.s3.door", "client_proxy.settings"),
