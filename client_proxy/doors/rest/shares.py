@@ -25,8 +25,8 @@ _RULE = "/share-rules/{bucket}"
 
 class NewShare(JsonBody):
     """A link to make. A `path` that is empty or ends with a slash is a folder. `max_uses` counts downloads, or files
-    that are uploaded; `max_bytes` bounds each of those. The link lasts `expires_in` seconds, by default 30 days; with null
-    until it is revoked, where the bucket's rule allows that."""
+    that are uploaded; `max_bytes` bounds each of those. The link lasts `expires_in` seconds, by default 30 days; with
+    null until it is revoked, where the bucket's rule allows that."""
 
     bucket: Bucket
     path: PathText = ""

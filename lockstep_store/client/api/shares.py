@@ -32,9 +32,9 @@ class ShareCalls(ApiCaller):
     ) -> ShareLink:
         """Make a link to a file, or to a folder: a path that is empty or ends with a slash.
 
-        `expires_in` is in seconds, by default 30 days; with None the link lasts until it is revoked. `max_uses` bounds downloads or uploaded files,
-        `max_bytes` the size of each of these. `share_address` returns the link's address, whose secret only this reply
-        has. Raises NotFound, and Forbidden without the right to what the link would share.
+        `expires_in` is in seconds, by default 30 days; with None the link lasts until it is revoked. `max_uses` bounds
+        downloads or uploaded files, `max_bytes` the size of each of these. `share_address` returns the link's address,
+        whose secret only this reply has. Raises NotFound, and Forbidden without the right to what it would share.
         """
         given = {
             "password": password,
