@@ -50,4 +50,4 @@ def _menu_of(settings: Settings) -> Callable[[str, Path], int]:
 
 
 if __name__ == "__main__":
-    main()
+    main(prog_name="lockstep serve proxy")

@@ -242,4 +242,4 @@ def _one_sentence() -> Iterator[None]:
 
 
 if __name__ == "__main__":
-    main(prog_name="python -m directory_server")
+    main(prog_name="lockstep serve directory")

@@ -132,4 +132,4 @@ def main(**options: Any) -> None:
 
 
 if __name__ == "__main__":
-    main(prog_name="python -m file_server")
+    main(prog_name="lockstep serve file-server")

@@ -34,7 +34,7 @@ from local_cluster.foreground import (
 from local_cluster.health import HealthProbe
 from local_cluster.kept_program import KeptProgram, is_removed
 from local_cluster.lifecycle import STOP_PATIENCE_SECONDS, StartWait, start_programs, stop_programs
-from local_cluster.plan import ClusterSettings, Folder, plan_programs
+from local_cluster.plan import CHECKOUT, COMMAND, HAS_CHECKOUT, ClusterSettings, Folder, plan_programs
 from local_cluster.processes import end_processes, process_mark, send
 from local_cluster.progress import StartProgress, remark, short_path, tell
 from local_cluster.records import RunLock, RunRecord, forget_record, load_records, load_settings, save_settings
@@ -49,8 +49,7 @@ HOLDER_PATIENCE_SECONDS = 45.0
 
 def _root() -> Path:
     """Return the checkout; the current folder when Lockstep is installed without one."""
-    checkout = Path(__file__).resolve().parent.parent
-    return checkout if (checkout / "run_cluster.sh").exists() else Path.cwd()
+    return CHECKOUT if HAS_CHECKOUT else Path.cwd()
 
 
 def folder_for(data: Path | None) -> Folder:
@@ -204,7 +203,7 @@ class Cluster:
             elif missing and not detach:
                 advice += "; --detach starts what is missing"
             raise AlreadyRunning(
-                f"the cluster in {self.folder.data} is already running (run_cluster.sh, process {holder}): {advice}"
+                f"the cluster in {self.folder.data} is already running ({COMMAND}, process {holder}): {advice}"
             )
         self.signals.install()
         save_settings(self.folder, settings)
@@ -234,6 +233,8 @@ class Cluster:
             copies=wanted.get("copies", known.copies),
             base_port=wanted.get("base_port", known.base_port),
             log_format=wanted.get("log_format", known.log_format),
+            host=wanted.get("host", known.host),
+            advertise=wanted.get("advertise", known.advertise),
         )
         fault = settings.fault()
         if fault:

@@ -14,7 +14,7 @@ import click
 
 from local_cluster.actions import Cluster, folder_for
 from local_cluster.failures import ClusterFailure, Interrupted, UnsuitableFolder
-from local_cluster.plan import MAX_PROGRAMS
+from local_cluster.plan import COMMAND, MAX_PROGRAMS
 from local_cluster.progress import remark
 from lockstep_store.runtime.storage.permissions import PRIVATE_UMASK, cannot_use
 from lockstep_store.wire.errors import LockstepError
@@ -44,9 +44,10 @@ not be installed, 5 the directory server's port is in use, 6 already running,
 not all programs are healthy, 10 unsuitable data folder, 11 reset declined,
 130 interrupted while starting.
 
-Numbers and --log-format keep the value of the last start in DIR if not given. The
-programs also read their own LOCKSTEP_... variables; see `python -m file_server
---help`, and the same for directory_server and client_proxy."""
+Numbers, --host, --advertise and --log-format keep the value of the last start
+in DIR if not given. The
+programs also read their own LOCKSTEP_... variables; see `lockstep serve
+file-server --help`, and the same for directory and proxy."""
 
 _COUNT = click.IntRange(1, MAX_PROGRAMS)
 
@@ -119,6 +120,20 @@ class _Folder(click.Path):
     envvar="LOCKSTEP_CLUSTER_BASE_PORT",
     show_envvar=True,
     help="First port; all others shift with it. Default: 5000.",
+)
+@click.option(
+    "--host",
+    metavar="ADDRESS",
+    envvar="LOCKSTEP_CLUSTER_HOST",
+    show_envvar=True,
+    help="Address to listen on; 0.0.0.0 for every network. Default: 127.0.0.1.",
+)
+@click.option(
+    "--advertise",
+    metavar="NAME",
+    envvar="LOCKSTEP_CLUSTER_ADVERTISE",
+    show_envvar=True,
+    help="Name or address at which other machines reach this one. Default: --host.",
 )
 @click.option(
     "--wait",
@@ -215,7 +230,7 @@ def _menu_number(text: str | None) -> int | None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return the exit code; prints one sentence when it is not 0."""
     try:
-        code: int = command.main(args=arguments, prog_name="run_cluster.sh", standalone_mode=False) or 0
+        code: int = command.main(args=arguments, prog_name=COMMAND, standalone_mode=False) or 0
     except click.ClickException as error:
         error.show()
         return error.exit_code
@@ -231,5 +246,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _fail(error: ClusterFailure) -> int:
-    remark(f"run_cluster.sh: {error}")
+    remark(f"{COMMAND}: {error}")
     return error.exit_code

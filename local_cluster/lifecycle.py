@@ -6,6 +6,7 @@ before the failure is raised. Any other program that does not start leaves the c
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import subprocess
@@ -17,7 +18,7 @@ from typing import Protocol
 from local_cluster.failures import Interrupted, NotHealthy, PortBusy, UnsuitableFolder
 from local_cluster.health import Finding, HealthProbe
 from local_cluster.kept_program import KeptProgram
-from local_cluster.plan import HOST, Folder, ProgramPlan
+from local_cluster.plan import Folder, ProgramPlan
 from local_cluster.processes import end_processes
 from local_cluster.records import RunRecord, forget_record, forget_records, load_records, save_cluster_file
 
@@ -39,7 +40,7 @@ class Progress(Protocol):
 
 def check_ports(plans: Sequence[ProgramPlan]) -> None:
     """Raise PortBusy, naming the ports, unless every port is free. Nothing listens afterwards."""
-    busy = [plan for plan in plans if not port_is_free(plan.port)]
+    busy = [plan for plan in plans if not port_is_free(plan)]
     if busy:
         names = ", ".join(f"port {plan.port} ({plan.name})" for plan in busy)
         raise PortBusy(
@@ -48,16 +49,21 @@ def check_ports(plans: Sequence[ProgramPlan]) -> None:
         )
 
 
-def port_is_free(port: int) -> bool:
-    """Whether a program can listen on this port now."""
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+def port_is_free(plan: ProgramPlan) -> bool:
+    """Whether a program can listen on its port now. PortBusy if it never can."""
+    with socket.socket(socket.AF_INET6 if ":" in plan.host else socket.AF_INET, socket.SOCK_STREAM) as probe:
         # Without SO_REUSEADDR, connections of a cluster that has just stopped would count as a port in use.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((HOST, port))
+            probe.bind((plan.host, plan.port))
         except PermissionError as error:
-            raise PortBusy(f"only root may use port {port}: choose a --base-port of 1024 or higher") from error
-        except OSError:
+            raise PortBusy(f"only root may use port {plan.port}: choose a --base-port of 1024 or higher") from error
+        except OSError as error:
+            if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
+                raise PortBusy(
+                    f"this machine does not have the address {plan.host} ({error.strerror}): name one of its own with "
+                    "--host, or 0.0.0.0 for every network"
+                ) from error
             return False
         return True
 
@@ -84,7 +90,7 @@ def start_programs(
     stopped what it started.
     """
     missing = [one for one in programs if not one.running]
-    busy = [one for one in missing if not port_is_free(one.plan.port)]
+    busy = [one for one in missing if not port_is_free(one.plan)]
     if any(one.plan.program == "directory_server" for one in busy):
         check_ports([one.plan for one in busy])
     sick = {one.name: busy_port(one.plan) for one in busy}

@@ -13,7 +13,13 @@ from typing import Literal
 
 import msgspec
 
+CHECKOUT = Path(__file__).resolve().parent.parent
+HAS_CHECKOUT = (CHECKOUT / "run_cluster.sh").exists()
+COMMAND = "run_cluster.sh" if HAS_CHECKOUT else "lockstep cluster"
+"""How people call it: an installed wheel has no shell script."""
 HOST = "127.0.0.1"
+EVERY_NETWORK = ("0.0.0.0", "::")  # noqa: S104 - compared, not bound
+_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|[0-9A-Fa-f]*:[0-9A-Fa-f:.]+")
 DIRECTORY_OFFSET = 50
 FILE_SERVER_OFFSET = 60
 PORT_STEP = 10
@@ -36,7 +42,15 @@ class ClusterSettings(msgspec.Struct, frozen=True):
     copies: int = 2
     base_port: int = 5000
     log_format: Literal["text", "json"] = "text"
+    host: str = HOST
+    advertise: str = ""
     format: int = 1
+
+    @property
+    def reached_at(self) -> str:
+        """The name or address at which others reach this machine, as it stands in a URL."""
+        name = self.advertise or self.host
+        return f"[{name}]" if ":" in name else name
 
     def fault(self) -> str:
         """Return why this cluster is impossible, as a sentence; empty when it is possible."""
@@ -44,6 +58,16 @@ class ClusterSettings(msgspec.Struct, frozen=True):
             return (
                 f"{self.copies} copies of every file need at least {self.copies} file servers, "
                 f"not {self.file_servers}: use --file-servers {self.copies} or --copies {self.file_servers}"
+            )
+        if self.host in EVERY_NETWORK and not self.advertise:
+            return (
+                f"other machines cannot connect to {self.host}: with --host {self.host}, give the name or address of "
+                "this machine with --advertise"
+            )
+        if not _NAME.fullmatch(self.advertise or self.host):
+            return (
+                f"{self.advertise or self.host!r} is not the name or address of a machine: give it without https:// "
+                "and port, such as first.example.org"
             )
         highest = max(port for _, _, port in self.ports())
         if highest > 65535:
@@ -133,6 +157,8 @@ class ProgramPlan:
     data_dir: Path
     log_file: Path
     command: tuple[str, ...]
+    host: str = HOST
+    reached_at: str = HOST
 
     @property
     def name(self) -> str:
@@ -140,7 +166,7 @@ class ProgramPlan:
 
     @property
     def url(self) -> str:
-        return f"https://{HOST}:{self.port}"
+        return f"https://{self.reached_at}:{self.port}"
 
     @property
     def environment(self) -> dict[str, str]:
@@ -155,13 +181,18 @@ def plan_programs(settings: ClusterSettings, folder: Folder) -> list[ProgramPlan
 
 def _plan(settings: ClusterSettings, folder: Folder, program: Program, id: str, port: int) -> ProgramPlan:
     data_dir = folder.data_dir(program, id)
-    directory_url = f"https://{HOST}:{settings.base_port + DIRECTORY_OFFSET}"
-    options: dict[str, str | int | Path] = {"--host": HOST, "--port": port}
+    directory_url = f"https://{settings.reached_at}:{settings.base_port + DIRECTORY_OFFSET}"
+    options: dict[str, str | int | Path] = {"--host": settings.host, "--port": port}
     options |= {"--data": data_dir, "--certs": folder.certs_dir}
     if program == "directory_server":
         options |= {"--copies": settings.copies, "--admin-credentials": folder.credentials_file}
     else:
         options |= {"--id": id, "--directory": directory_url}
+    if settings.advertise:
+        name = settings.reached_at.strip("[]")
+        options |= (
+            {"--name": name} if program == "client_proxy" else {"--advertise": f"https://{settings.reached_at}:{port}"}
+        )
     # -P: a folder `file_server` or a file `json.py` in the user's current folder must not be imported.
     command = [sys.executable, "-P", "-m", program]
     command += [word for option, value in options.items() for word in (option, str(value))]
@@ -169,4 +200,7 @@ def _plan(settings: ClusterSettings, folder: Folder, program: Program, id: str, 
         command.append("--no-menu")
     if settings.log_format == "json":
         command += ["--log-format", "json"]
-    return ProgramPlan(program, id, port, data_dir, folder.log_file(program, id), tuple(command))
+    log_file = folder.log_file(program, id)
+    return ProgramPlan(
+        program, id, port, data_dir, log_file, tuple(command), host=settings.host, reached_at=settings.reached_at
+    )

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TextIO
 
-from local_cluster.plan import Folder
+from local_cluster.plan import HAS_CHECKOUT, Folder
 from lockstep_store.wire.cluster_file import ProgramEntry
 
 REMIND_SECONDS = 5.0
@@ -117,10 +117,11 @@ def program_table(entries: Sequence[ProgramEntry], states: Sequence[str] | None 
 
 def next_step(folder: Folder, root: Path, default_data: Path, proxy_url: str) -> str:
     """Return what a person can do with the running cluster, as commands to copy."""
+    lockstep = shlex.quote(short_path(Path(sys.executable).with_name("lockstep")))
     run = shlex.quote(short_path(root / "run_cluster.sh"))
     run = run if "/" in run else f"./{run}"
+    run = run if HAS_CHECKOUT else f"{lockstep} cluster"
     data = "" if folder.data == default_data else f" --data {shlex.quote(short_path(folder.data))}"
-    lockstep = shlex.quote(short_path(Path(sys.executable).with_name("lockstep")))
     return (
         f"Menu:           {run}{data} --menu\n"
         f"Command line:   {lockstep} --url {proxy_url} --ca {shlex.quote(short_path(folder.ca_file))} login\n"

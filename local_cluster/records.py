@@ -18,7 +18,7 @@ from pathlib import Path
 import msgspec
 
 from local_cluster.failures import AlreadyRunning, UnsuitableFolder
-from local_cluster.plan import ClusterSettings, Folder
+from local_cluster.plan import COMMAND, ClusterSettings, Folder
 from local_cluster.processes import is_running
 from lockstep_store.wire.cluster_file import ClusterFile, ProgramEntry
 
@@ -146,7 +146,7 @@ class RunLock:
         try:
             if not _try_lock(descriptor):
                 raise AlreadyRunning(
-                    f"another run_cluster.sh (process {self.holder() or 'unknown'}) is running the cluster in "
+                    f"another {COMMAND} (process {self.holder() or 'unknown'}) is running the cluster in "
                     f"{self._data}: stop it with --stop, open a menu with --menu, or choose another --data"
                 )
             os.ftruncate(descriptor, 0)

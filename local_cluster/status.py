@@ -11,7 +11,7 @@ from pathlib import Path
 from local_cluster.failures import Degraded, NotRunning
 from local_cluster.health import HealthProbe
 from local_cluster.kept_program import KeptProgram, is_removed
-from local_cluster.plan import Folder, ProgramPlan
+from local_cluster.plan import COMMAND, Folder, ProgramPlan
 from local_cluster.progress import program_table, sick_lines, tell
 from local_cluster.records import RunRecord, load_records
 from local_cluster.start_report import counted
@@ -28,14 +28,14 @@ def show_status(folder: Folder, keeper: int) -> int:
     """
     records = load_records(folder)
     if not keeper and not any(record.running for record in records):
-        raise NotRunning(f"no cluster is running in {folder.data}: start it with run_cluster.sh")
+        raise NotRunning(f"no cluster is running in {folder.data}: start it with {COMMAND}")
     faults = _faults(folder, records, keeper)
     tell(program_table(records, [_state(record, faults) for record in records]))
     if keeper:
         tell(f"\nProcess {keeper} keeps them running.")
     else:
         tell(
-            "\nPrograms that exit are not restarted: `run_cluster.sh --detach` starts what is missing and restarts "
+            f"\nPrograms that exit are not restarted: `{COMMAND} --detach` starts what is missing and restarts "
             "programs from then on."
         )
     removed = [name for name, fault in faults.items() if fault == REMOVED]

@@ -105,7 +105,7 @@ class Supervisor:
         if self._is_out(one):
             return
         self._started_at[one.name] = now
-        if not port_is_free(one.plan.port):
+        if not port_is_free(one.plan):
             one.record.starts += 1
             self._wait_after(one, "cannot start", one.record.failures + 1, now, busy_port(one.plan))
             return

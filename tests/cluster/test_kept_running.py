@@ -83,7 +83,7 @@ def test_what_dies_runs_again_and_the_others_go_on(kept: ClusterHarness) -> None
 
 
 def test_a_killed_keeper_stops_nothing_and_is_replaced(kept: ClusterHarness) -> None:
-    """Its programs go on, --status warns that they are not started again, and --detach takes them over as they are."""
+    """Its programs go on, --status warns that they are not restarted, and --detach takes them over as they are."""
     before = pids(kept)
     kill_keeper(kept)
     assert "are not restarted" in until_all_are_healthy(kept)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ipaddress
 import shlex
 import socket
-import sys
 import tempfile
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -27,6 +26,7 @@ ROLES: dict[str, InvitedRole] = {
     "file-server": "file_server",
     "proxy": "client_proxy",
 }
+SERVED: dict[str, str] = {role: word for word, role in ROLES.items()}
 FIRST_PORTS = {"file_server": 5060, "client_proxy": 5000}
 
 
@@ -178,7 +178,7 @@ def _invited(invitation: JoinToken, wanted_id: str | None) -> tuple[InvitedRole,
 
 def _start_command(program: str, name: str, certs: Path, directory_url: str, host: str) -> list[str]:
     port = FIRST_PORTS[program]
-    command = [sys.executable, "-m", program, "--id", name, "--port", str(port), "--host", "0.0.0.0"]  # noqa: S104
+    command = ["lockstep", "serve", SERVED[program], "--id", name, "--port", str(port), "--host", "0.0.0.0"]  # noqa: S104
     command += ["--certs", str(certs), "--directory", directory_url or "https://DIRECTORY:5050"]
     if program == "file_server":
         command += ["--advertise", f"https://{host}:{port}"]

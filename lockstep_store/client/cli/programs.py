@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 import click
 from click.shell_completion import get_completion_class
@@ -28,17 +29,37 @@ PROGRAMS = {"directory": "directory_server", "file-server": "file_server", "prox
 def serve(program: str | None, arguments: tuple[str, ...]) -> None:
     """Run one of the three programs on this machine.
 
-    OPTIONS are the program's own; `lockstep serve proxy --help` lists them. The same as `python -m client_proxy`,
-    `python -m directory_server` or `python -m file_server`.
+    OPTIONS are the program's own; `lockstep serve proxy --help` lists them.
     """
     if program in ("--help", "-h"):
         click.echo(click.get_current_context().get_help())
         return
     if program not in PROGRAMS:
         raise click.UsageError(f"name the program to serve: {', '.join(PROGRAMS)}")
+    _become(PROGRAMS[program], arguments)
+
+
+@click.command(
+    context_settings={
+        "ignore_unknown_options": True,
+        "help_option_names": [],
+        "allow_interspersed_args": False,
+    }
+)
+@click.argument("arguments", metavar="[OPTIONS]...", nargs=-1, type=click.UNPROCESSED)
+def cluster(arguments: tuple[str, ...]) -> None:
+    """Start, show or stop a whole cluster on this machine.
+
+    The same as `./run_cluster.sh` of a checkout; `lockstep cluster --help` lists the options.
+    """
+    _become("local_cluster", arguments)
+
+
+def _become(module: str, arguments: tuple[str, ...]) -> NoReturn:
     sys.stdout.flush()
     try:
-        os.execv(sys.executable, [sys.executable, "-m", PROGRAMS[program], *arguments])  # noqa: S606
+        # -P: never import from the user's current folder.
+        os.execv(sys.executable, [sys.executable, "-P", "-m", module, *arguments])  # noqa: S606
     except OSError as error:
         raise SetupError(f"{sys.executable} cannot be started ({error.strerror}): install Lockstep again") from error
 

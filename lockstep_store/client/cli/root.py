@@ -55,6 +55,7 @@ COMMANDS = {
     "join": "cluster.join",
     "certs": "certificate_authorities.certs",
     "serve": "programs.serve",
+    "cluster": "programs.cluster",
     "menu": "programs.menu",
     "completion": "programs.completion",
 }

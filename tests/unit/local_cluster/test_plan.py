@@ -49,6 +49,9 @@ def test_the_base_port_shifts_every_port() -> None:
     [
         (ClusterSettings(file_servers=1), "--copies 1"),
         (ClusterSettings(base_port=65500), "65535"),
+        (ClusterSettings(host="0.0.0.0"), "--advertise"),
+        (ClusterSettings(advertise="https://first:5000"), "without https:// and port"),
+        (ClusterSettings(host="-x"), "is not the name or address of a machine"),
     ],
 )
 def test_an_impossible_cluster_is_refused_with_what_to_do(settings: ClusterSettings, words: str) -> None:
@@ -78,3 +81,20 @@ def test_json_logs_and_captured_output_reach_every_program(folder: Folder) -> No
         assert str(plan.log_file) not in plan.command
         assert list(plan.environment.values()) == [str(plan.log_file)]
     assert not any("--log-format" in plan.command for plan in plan_programs(ClusterSettings(), folder))
+
+
+@pytest.mark.parametrize(("name", "in_url"), [("first.example.org", "first.example.org"), ("fd00::1", "[fd00::1]")])
+def test_every_program_is_told_the_name_for_other_machines(folder: Folder, name: str, in_url: str) -> None:
+    """It listens on every network, its certificate has the name, and the others are sent to the name."""
+    settings = ClusterSettings(host="0.0.0.0", advertise=name)
+    assert settings.fault() == ""
+    for plan in plan_programs(settings, folder):
+        words = list(plan.command)
+        assert words[words.index("--host") + 1] == "0.0.0.0"
+        option = (
+            ("--name", name) if plan.program == "client_proxy" else ("--advertise", f"https://{in_url}:{plan.port}")
+        )
+        assert words[words.index(option[0]) + 1] == option[1]
+        assert plan.url == f"https://{in_url}:{plan.port}"
+        if plan.program != "directory_server":
+            assert words[words.index("--directory") + 1] == f"https://{in_url}:5050"

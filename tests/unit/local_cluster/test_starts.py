@@ -48,7 +48,7 @@ def only_the_directory_is_healthy(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(HealthProbe, "check", check)
     monkeypatch.setattr("local_cluster.lifecycle.SICK_SECONDS", 0.1)
-    monkeypatch.setattr("local_cluster.lifecycle.port_is_free", lambda port: port != 7)
+    monkeypatch.setattr("local_cluster.lifecycle.port_is_free", lambda plan: plan.port != 7)
 
 
 @pytest.fixture

@@ -152,6 +152,7 @@ def test_another_machine_joins_with_a_token(shell: Shell, new_shell: Callable[[s
     joined = machine.json("join", token, "--certs", tmp_path / "theirs")
     assert (joined["role"], joined["id"], joined["hosts"]) == ("file_server", "9", ["127.0.0.1"])
     assert "https://127.0.0.1:5050" in joined["command"]
+    assert joined["command"][:3] == ["lockstep", "serve", "file-server"], "the one spelling of a start"
     assert (tmp_path / "theirs" / "file_server-9" / "key.pem").stat().st_mode & 0o077 == 0
     core.enrol_reply = None
     machine.run("join", token, "--certs", tmp_path / "theirs", code=4)
@@ -165,7 +166,9 @@ def test_serve_starts_the_programs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "execv", lambda path, command: started.append(command))
     for word, module in PROGRAMS.items():
         CliRunner().invoke(main, ["serve", word, "--port", "1", "--help"])
-        assert started.pop()[1:] == ["-m", module, "--port", "1", "--help"]
+        assert started.pop()[1:] == ["-P", "-m", module, "--port", "1", "--help"]
+    CliRunner().invoke(main, ["cluster", "--detach", "--help"])
+    assert started.pop()[1:] == ["-P", "-m", "local_cluster", "--detach", "--help"]
     assert CliRunner().invoke(main, ["serve", "nothing"]).exit_code == 2
 
 
