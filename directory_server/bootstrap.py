@@ -6,7 +6,6 @@ import sys
 from collections.abc import Callable, Sequence
 from functools import cache, partial
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from directory_server.access.decisions import standing_by_name
 from directory_server.api.router import DirectoryApi
@@ -21,6 +20,7 @@ from directory_server.cluster.storage_keys import StorageKeys
 from directory_server.cluster.totals import ClusterTotals
 from directory_server.components import Components
 from directory_server.features import access_logs, object_lock
+from directory_server.features.folders.calls import Folders
 from directory_server.features.identities.services import IdentityServices
 from directory_server.features.lifecycle.expiry_in_replies import LifecycleDates
 from directory_server.features.lifecycle.job import Lifecycle
@@ -74,7 +74,6 @@ from lockstep_store.runtime.http.api import Api
 from lockstep_store.runtime.http.service import run
 from lockstep_store.runtime.jobs import BackgroundJob
 from lockstep_store.runtime.log_output import setup_logging
-from lockstep_store.runtime.options import is_loopback
 from lockstep_store.runtime.storage.key_protection import key_protection
 from lockstep_store.runtime.storage.permissions import check_writable, keep_private, say_where_keys_are
 from lockstep_store.runtime.storage.sealing import KeyRing, Sealer
@@ -85,8 +84,6 @@ from lockstep_store.runtime.tracing import log
 from lockstep_store.wire.errors import LockstepError, SetupError
 from lockstep_store.wire.messages.cluster import EnrolReply, RenewCertificateRequest
 from lockstep_store.wire.tickets import TicketSigner
-
-_ANY_HOST = ("0.0.0.0", "::")  # noqa: S104 - compared with, not listened on
 
 
 class DirectoryServer:
@@ -186,6 +183,7 @@ class DirectoryServer:
             self.enrolment.remove_ended,
             self.share_links.remove_ended,
             lambda tx: surplus.remove_ended(tx, self.clock.now() - ticket_seconds),
+            lambda tx: self.folders.remove_ended(tx),
         )
         self.housekeeping = Housekeeping(store, self.clock, ticket_seconds, removers)
 
@@ -194,6 +192,7 @@ class DirectoryServer:
         self.lookups = Lookups(store, self.clock, self.accounts, self.locks, self.membership, hooks, leases)
         people, announced = self.accounts, leases.announced
         self.namespace = Namespace(store, self.clock, people, self.locks, settings.copies, hooks, announced)
+        self.folders = Folders(store, self.clock, people, self.namespace, announced)
         self.changes = Changes(store, self.accounts)
         signer = TicketSigner(self._ticket_key)
         self.writes = Writes(
@@ -251,6 +250,7 @@ class DirectoryServer:
             lookups=self.lookups,
             read_leases=self.read_leases,
             namespace=self.namespace,
+            folders=self.folders,
             changes=self.changes,
             writes=self.writes,
             commits=self.commits,
@@ -285,7 +285,9 @@ class DirectoryServer:
         checking, rotating = BackgroundJob("fsck", self.fsck.step), BackgroundJob("authority", self.authorities.step)
         resealing = BackgroundJob("storage keys", self.epochs.held(self.storage_keys.step))
         providers = BackgroundJob("identity providers", self.identity_providers.step)
-        woken = [checking, resealing, providers, rotating]
+        moving = BackgroundJob("folders", self.epochs.held(self.folders.job.step))
+        self.folders.wake = moving.wake
+        woken = [checking, resealing, providers, rotating, moving]
         self.fsck.wake, self.storage_keys.wake, self.authorities.wake = checking.wake, resealing.wake, rotating.wake
         self.identity_providers.wake = providers.wake
         return [
@@ -360,25 +362,20 @@ def serve(settings: Settings) -> None:
     check_writable(settings.data)
     # Each of a call's many short statements releases the interpreter lock, and by default could wait 5 ms to get it.
     sys.setswitchinterval(0.001)
-    hosts = [host for host in (settings.host, urlsplit(settings.url).hostname) if host and host not in _ANY_HOST]
     clock = SystemClock()
     check_new_metadata(settings.metadata_file, settings.certs, asked_for=settings.new_metadata, wall=clock.wall)
     # Before the authority: an interrupted first start must not look like a cluster that lost its metadata.
     store = SqliteStore(settings.metadata_file)
     protection = key_protection(settings.key_passphrase_file)
     authority = ensure_authority(settings.certs, protection=protection)
-    identity = ensure_identity(settings.certs, "directory_server", "1", hosts, protection=protection)
+    identity = ensure_identity(settings.certs, "directory_server", "1", settings.hosts, protection=protection)
     say_where_keys_are(identity.storage_keys_file, settings.data, is_protected=protection is not None)
     server = DirectoryServer(settings, store, authority, identity.storage_keys_file, clock)
     renewal = CertificateRenewal(identity, _nobody_to_ask)
     server.add_job(BackgroundJob("certificate", renewal.step))
     server.authorities.renew_own = renewal.renew_now
-    if settings.registration == "auto" and not is_loopback(settings.host):
-        log.warning(
-            "registration is closed, because %s can be reached from other machines: create accounts with "
-            "`lockstep users create`, or start with --registration open",
-            settings.host,
-        )
+    if settings.registration_warning:
+        log.warning("%s", settings.registration_warning)
     log.info("metadata in %s, %d copies of every file", settings.metadata_file, settings.copies)
     run(
         server.wsgi,

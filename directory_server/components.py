@@ -13,6 +13,7 @@ from directory_server.cluster.programs import ProgramMembers
 from directory_server.cluster.storage_keys import StorageKeys
 from directory_server.cluster.totals import ClusterTotals
 from directory_server.features.access_logs import AccessLogs
+from directory_server.features.folders.calls import Folders
 from directory_server.features.identities.services import IdentityServices
 from directory_server.features.named_keys import NamedKeys
 from directory_server.features.notifications.outbox import Outbox
@@ -79,6 +80,7 @@ class Components:
     lookups: Lookups
     read_leases: LeaseLedger
     namespace: Namespace
+    folders: Folders
     changes: Changes
     writes: Writes
     commits: Commits

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
 from directory_server.defaults import DAY_SECONDS, REPAIR_GRACE_SECONDS, TOKEN_SECONDS, Requirement
 from lockstep_store.runtime.log_output import DEFAULT_LOG, LogSettings
@@ -13,6 +14,7 @@ from lockstep_store.runtime.options import DEFAULT_THREADS, is_loopback
 
 DEFAULT_PORT = 5050
 TICKET_SECONDS = 3600.0
+_ANY_HOST = ("0.0.0.0", "::")  # noqa: S104 - compared with, not listened on
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,21 @@ class Settings:
         if self.registration == "auto":
             return is_loopback(self.host) and not remote
         return self.registration == "open"
+
+    @property
+    def registration_warning(self) -> str:
+        """Why nobody can register although nothing was said about it; empty otherwise."""
+        if self.registration != "auto" or is_loopback(self.host):
+            return ""
+        return (
+            f"registration is closed, because {self.host} can be reached from other machines: create accounts with "
+            "`lockstep users create`, or start with --registration open"
+        )
+
+    @property
+    def hosts(self) -> list[str]:
+        """The names and addresses that the certificate is for."""
+        return [host for host in (self.host, urlsplit(self.url).hostname) if host and host not in _ANY_HOST]
 
     @property
     def url(self) -> str:

@@ -25,6 +25,7 @@ from lockstep_store.runtime.tracing import log
 from lockstep_store.wire.codec import Call, Decoder, decoder, encode
 from lockstep_store.wire.digest import Digest
 from lockstep_store.wire.errors import (
+    AlreadyExists,
     BadRequest,
     Deadlock,
     Forbidden,
@@ -64,6 +65,7 @@ from lockstep_store.wire.messages.files import (
     LookupItem,
     LookupRequest,
 )
+from lockstep_store.wire.messages.folders import DELETE_FOLDER, FOLDER_CHANGE, FOLDER_CHANGES, MOVE_FOLDER
 from lockstep_store.wire.messages.journal import CHANGES, ChangesRequest
 from lockstep_store.wire.messages.kms import BUCKET_ENCRYPTION, KMS_KEYS, NEW_DATA_KEY
 from lockstep_store.wire.messages.locks import ACQUIRE, LOCKS, RENEW, AcquireRequest
@@ -122,6 +124,8 @@ SAFE_TO_REPEAT: frozenset[str] = frozenset(
             API_KEYS,
             CLUSTER,
             CHANGES,
+            FOLDER_CHANGE,
+            FOLDER_CHANGES,
             REPAIR_REPORT,
             FSCK_REPORT,
             RECOVERY,
@@ -143,6 +147,8 @@ SAFE_TO_REPEAT: frozenset[str] = frozenset(
             DELETE,
             DELETE_MANY,
             COPY,
+            MOVE_FOLDER,
+            DELETE_FOLDER,
             ACQUIRE,
             CREATE_UPLOAD,
         ),  # their id identifies a repeat
@@ -153,9 +159,11 @@ SAFE_TO_REPEAT: frozenset[str] = frozenset(
 DRAIN_SERVER, BALANCE). They carry no id, so a first attempt that arrives late could undo what another person has set
 since, and so open what a later policy or list closed."""
 
-MAY_COME_LATE: frozenset[str] = frozenset(call.path for call in (BEGIN, DELETE, DELETE_MANY, COPY, ACQUIRE))
+MAY_COME_LATE: frozenset[str] = frozenset(
+    call.path for call in (BEGIN, DELETE, DELETE_MANY, COPY, MOVE_FOLDER, DELETE_FOLDER, ACQUIRE)
+)
 """A lost attempt of these calls may still arrive, and change something, after its repeat was refused."""
-REFUSED_FOR_NOW = (PreconditionFailed, Locked, Deadlock, NotFound, NotLoggedIn, Forbidden)
+REFUSED_FOR_NOW = (PreconditionFailed, AlreadyExists, Locked, Deadlock, NotFound, NotLoggedIn, Forbidden)
 """Refusals that do not show what became of an earlier attempt, because the state may have differed then, or may differ
 when it arrives. Permissions are checked first, so even the repeat of a completed attempt can get the last two."""
 

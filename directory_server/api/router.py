@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from directory_server.api.cluster import ClusterApi
 from directory_server.api.file_servers import HolderApi
+from directory_server.api.folders import FolderApi
 from directory_server.api.identities import IdentityApi
 from directory_server.api.maintenance import MaintenanceApi
 from directory_server.api.notifications import NotificationApi
@@ -53,6 +54,7 @@ class DirectoryApi:
         self._serve_locks(api)
         self._serve_people(api)
         self._serve_s3(api)
+        FolderApi(api, components)
         HolderApi(api, components)
         ClusterApi(api, components)
         MaintenanceApi(api, components)

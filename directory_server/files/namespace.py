@@ -129,11 +129,12 @@ class Namespace:
         if request.move:
             changed.append((request.source_bucket, request.source_path))
         with self.announced(changed):
-            reply = self._store.write(lambda tx: self._copy(tx, person, request))
+            reply = self._store.write(lambda tx: self.copy_in(tx, person, request))
         crash_point("directory.copy.done")
         return reply
 
-    def _copy(self, tx: Tx, person: Person, request: CopyRequest) -> CommittedReply:
+    def copy_in(self, tx: Tx, person: Person, request: CopyRequest) -> CommittedReply:
+        """Copy or move in a transaction that the caller commits."""
         account = person.account
         at = self._clock.wall()
         place = standing(tx, request.bucket, person, at)
@@ -160,6 +161,9 @@ class Namespace:
             )
         moment = self._moment()
         self._hooks.before_begin(place, request.path, request.settings, moment.at)
+        settings = place.settled(request.settings, account) | s3_settings.parts_of_version(tx, source[2])
+        if request.move:
+            settings = s3_settings.facts_of_version(tx, source[2]) | settings
         new = NewVersion(
             path=request.path,
             digest=source[3],
@@ -169,7 +173,7 @@ class Namespace:
             content_type=source[5] if request.content_type is None else request.content_type,
             metadata=source[6] if request.metadata is None else copied_metadata(source[6], request.metadata),
             lock_number=number,
-            settings=place.settled(request.settings, account) | s3_settings.parts_of_version(tx, source[2]),
+            settings=settings,
         )
         made = self._versions.put(tx, target, new, _kind(request), moment, cause_of(person))
         crash_point("directory.copy.inside")

@@ -6,7 +6,7 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-SCHEMA_REVISION = "0021"
+SCHEMA_REVISION = "0024"
 """The newest migration."""
 
 

@@ -1,8 +1,7 @@
 """The directory's tables: files, file servers, people and the directory itself.
 
-`schema_base` has the conventions, and `schema_locks`, `schema_identities`, `schema_identity_providers`,
-`schema_quotas`, `schema_s3`, `schema_second_factor` and `schema_shares` the other tables. Migrations upgrade older
-databases to this schema.
+`schema_base` has the conventions, and its siblings (`schema_folders`, `schema_locks`, …) the other tables. Migrations
+upgrade older databases to this schema.
 """
 
 from __future__ import annotations
@@ -24,6 +23,7 @@ from sqlalchemy import (
 )
 
 from directory_server.metadata import (  # noqa: F401 - they declare tables in `metadata`
+    schema_folders,
     schema_identities,
     schema_identity_providers,
     schema_locks,

@@ -79,6 +79,8 @@ NOT_READ = frozenset(
         *("counter", "setting", "redo_record", "quota", "usage", "upload", "part", "target", "event"),
         *("second_factor", "recovery_code", "identity_provider", "linked_identity"),  # log-ins ask for them
         *("lock", "lock_path", "waiter", "waiter_path"),  # a new lock changes `path_fence`; a lock in a reply: no lease
+        *("folder_change", "folder_problem"),
+        "share_link",  # a reply through a link is never leased
         *("kms_key", "kms_key_version"),  # a reply with a data key is never leased
     )
 )

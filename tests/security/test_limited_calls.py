@@ -31,6 +31,7 @@ ASK = {
     *("/v1/buckets", "/v1/buckets/create", "/v1/buckets/get", "/v1/buckets/change", "/v1/buckets/delete"),
     *("/v1/bucket-settings", "/v1/bucket-settings/put", "/v1/object-settings", "/v1/object-settings/put"),
     *("/v1/bucket-notification/put",),
+    *("/v1/folders/move", "/v1/folders/delete"),
     *("/v1/uploads", "/v1/uploads/create", "/v1/uploads/parts", "/v1/uploads/abort"),
 }
 """Files, buckets and uploads: what S3 has."""

@@ -24,6 +24,7 @@ from client_proxy.doors.rest.buckets import BucketRoutes
 from client_proxy.doors.rest.cluster import ClusterRoutes
 from client_proxy.doors.rest.file_operations import file_operations
 from client_proxy.doors.rest.files import FileRoutes, Files
+from client_proxy.doors.rest.folders import FolderRoutes
 from client_proxy.doors.rest.journal import ChangeRoutes
 from client_proxy.doors.rest.limited import Callers, limited
 from client_proxy.doors.rest.locks import LockRoutes
@@ -208,6 +209,7 @@ def create_app(
     operations = [
         *file_operations(FileRoutes(file_store)),
         *VersionRoutes(file_store).operations(),
+        *FolderRoutes(file_store, directory).operations(),
         *BucketRoutes(directory).operations(),
         *locks.operations(),
         *changes.operations(),

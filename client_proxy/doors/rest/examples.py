@@ -10,6 +10,7 @@ from client_proxy.doors.rest.authorities import AuthorityRetirement
 from client_proxy.doors.rest.buckets import BucketChange, NewBucket
 from client_proxy.doors.rest.cluster import JoinSecretBody
 from client_proxy.doors.rest.files import CopyBody
+from client_proxy.doors.rest.folders import FolderMove, NewFolder
 from client_proxy.doors.rest.locks import AcquireBody, RenewBody
 from client_proxy.doors.rest.maintenance import FsckBody, RecoverBody
 from client_proxy.doors.rest.named_keys import NewKmsKey
@@ -42,6 +43,8 @@ EXAMPLES: dict[Any, Any] = {
     NewBucket: {"name": "plans", "versioning": "enabled"},
     BucketChange: {"shared": True},
     CopyBody: {"source": {"bucket": "files", "path": "plans/roof.txt"}, "bucket": "files", "path": "plans/roof-2.txt"},
+    NewFolder: {"bucket": "files", "path": "plans/2026/"},
+    FolderMove: {"bucket": "files", "path": "plans/2026/", "to_path": "archive/2026/"},
     RestoreBody: {"version": "0000000000000004"},
     AcquireBody: {"paths": ["files/plans/roof.txt"], "wait_seconds": 10, "lease_seconds": 60, "client": "editor"},
     RenewBody: {"lease_seconds": 60},

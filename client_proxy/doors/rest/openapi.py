@@ -45,6 +45,7 @@ PATH_VALUES = {
 TAGS = {
     "Files": "Reading and writing. Every reply has a receipt in its X-Lockstep headers.",
     "Versions": "A file's current and older versions.",
+    "Folders": "Created, moved and deleted with everything in them.",
     "Changes": "All commits, in order.",
     "Locks": "Exclusive locks with a lease, granted in order of request.",
     "Buckets": "Namespaces for files. The bucket `files` always exists and is shared.",

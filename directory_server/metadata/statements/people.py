@@ -42,6 +42,9 @@ _SECRETS = (
 _WHO = (account.c.name, account.c.admin, account.c.read_only, account.c.disabled)
 """Of a credential's account, in this order."""
 _ROLE = Statement(select(account.c.admin, account.c.read_only).where(account.c.name == bindparam("name")))
+_STATE = Statement(
+    select(account.c.admin, account.c.read_only, account.c.disabled).where(account.c.name == bindparam("name"))
+)
 ACCOUNT = Statement(select(account.c.admin, account.c.created_at).where(account.c.name == bindparam("name")))
 PASSWORD = Statement(select(*_SECRETS).where(account.c.name == bindparam("name")))
 ACCOUNT_NAMES = Statement(select(account.c.name).order_by(account.c.created_at, account.c.name))
@@ -147,6 +150,12 @@ def role_of(reader: Reader, name: str) -> tuple[bool, bool]:
     """Whether an account is an administrator, and whether it may only read; an unknown one is neither."""
     row = reader.one(_ROLE, name=name)
     return (False, False) if row is None else (bool(row[0]), bool(row[1]))
+
+
+def state_of(reader: Reader, name: str) -> tuple[bool, bool, bool] | None:
+    """Whether an account is an administrator, may only read, and is disabled; None for an unknown one."""
+    row = reader.one(_STATE, name=name)
+    return None if row is None else (bool(row[0]), bool(row[1]), bool(row[2]))
 
 
 def set_password(tx: Tx, name: str, password: PasswordRow, *, must_change: bool) -> None:

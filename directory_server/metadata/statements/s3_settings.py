@@ -7,6 +7,7 @@ from sqlalchemy import bindparam, delete, insert, literal, select, update
 from directory_server.metadata.schema_s3 import bucket_setting, version_setting
 from directory_server.metadata.statement import Statement
 from directory_server.metadata.store import Reader, Tx
+from lockstep_store.wire.messages.s3 import TAGS
 from lockstep_store.wire.messages.uploads import PARTS_SETTING
 
 OBJECT_LOCK_WITHOUT_RULE = '{"ObjectLockEnabled":"Enabled"}'
@@ -47,6 +48,11 @@ _VERSION_SHORT = Statement(
 _VERSION_PARTS = Statement(
     select(version_setting.c.value).where(
         version_setting.c.version == bindparam("of_version"), version_setting.c.name == literal(PARTS_SETTING)
+    )
+)
+_VERSION_FACTS = Statement(
+    select(version_setting.c.name, version_setting.c.value).where(
+        version_setting.c.version == bindparam("of_version"), version_setting.c.name == literal(TAGS)
     )
 )
 _VERSION_INSERT = Statement(insert(version_setting).values({c.name: bindparam(c.name) for c in version_setting.c}))
@@ -94,6 +100,11 @@ def parts_of_version(reader: Reader, version: str) -> dict[str, str]:
     """Return the setting that lists a completed upload's parts, which goes with its content; {} without one."""
     row = reader.one(_VERSION_PARTS, of_version=version)
     return {} if row is None else {PARTS_SETTING: row[0]}
+
+
+def facts_of_version(reader: Reader, version: str) -> dict[str, str]:
+    """Return what people say about a file (its tags), which goes with it when it moves."""
+    return {row[0]: row[1] for row in reader.all(_VERSION_FACTS, of_version=version)}
 
 
 def put_version_value(tx: Tx, version: str, name: str, value: str | None) -> None:

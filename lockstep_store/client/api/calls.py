@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from lockstep_store.client.api.cluster import ClusterCalls
 from lockstep_store.client.api.files import FileCalls
+from lockstep_store.client.api.folders import FolderCalls
 from lockstep_store.client.api.journal import JournalCalls
 from lockstep_store.client.api.locks import LockCalls
 from lockstep_store.client.api.maintenance import MaintenanceCalls
@@ -30,6 +31,7 @@ class ApiCalls(
     BucketCalls,
     FileCalls,
     ShareCalls,
+    FolderCalls,
     JournalCalls,
     LockCalls,
     ClusterCalls,

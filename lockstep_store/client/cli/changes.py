@@ -14,6 +14,7 @@ import click
 
 from lockstep_store.client.api.answers import Saved
 from lockstep_store.client.cli.command import App, Command, pass_app
+from lockstep_store.client.cli.folders import is_folder, move_folder, remove_folder
 from lockstep_store.client.cli.json_output import saved_data
 from lockstep_store.client.cli.locks import wait_line
 from lockstep_store.client.cli.maintenance import RestoreCommand
@@ -45,13 +46,19 @@ def _under_lock(app: App, name: Name, given: int | None) -> Iterator[int | None]
 @_lock_option
 @pass_app
 def rm(app: App, names: tuple[Name, ...], recursive: bool, version: str | None, lock_number: int | None) -> None:
-    """Remove files. In a bucket with versioning, `restore` brings them back."""
+    """Remove files. In a bucket with versioning, `restore` brings them back.
+
+    With -r a folder of up to 500 files is removed as a whole or not at all: no file in it may be locked.
+    """
     if version and (recursive or len(names) > 1):
         raise BadRequest("--version removes one version of one file: give one NAME and no -r")
     done: list[dict[str, Any]] = []
     for name in names:
         if not name.path and not recursive:
             raise BadRequest(f"{name} is a bucket: `lockstep buckets delete` removes it, rm -r empties it")
+        if recursive and name.path:
+            done.append(remove_folder(app, name))
+            continue
         for target in list(_below(app, name)) if recursive else [name]:
             with _under_lock(app, target, lock_number) as number:
                 reply = app.api().delete(target.path, bucket=target.bucket, version=version, lock=number)
@@ -65,8 +72,7 @@ def rm(app: App, names: tuple[Name, ...], recursive: bool, version: str | None, 
 
 
 def _below(app: App, name: Name) -> Iterator[Name]:
-    prefix = f"{name.path.rstrip('/')}/" if name.path else ""
-    for file in app.api().list(prefix, bucket=name.bucket):
+    for file in app.api().list(bucket=name.bucket):
         yield Name(name.bucket, file.path)
 
 
@@ -93,10 +99,19 @@ def cp(app: App, source: Name, target: Name, version: str | None, lock_number: i
 @click.argument("source", type=NameType())
 @click.argument("target", type=NameType(empty=True))
 @_lock_option
+@click.option("--merge", is_flag=True, help="Move a folder into one that has files already, but none of the same name.")
 @pass_app
-def mv(app: App, source: Name, target: Name, lock_number: int | None) -> None:
-    """Rename a file or move it to another bucket, atomically. --lock is a lock on both names."""
+def mv(app: App, source: Name, target: Name, lock_number: int | None, merge: bool) -> None:
+    """Rename a file or a folder, or move it to another bucket.
+
+    A file and a folder of up to 500 files move atomically. --lock is a lock on both names of a file.
+    """
     target = _inside(source, target)
+    if is_folder(app, source):
+        move_folder(app, source, target, merge=merge)
+        return
+    if merge:
+        raise BadRequest(f"--merge is for folders, and {source} is a file")
     with (
         _under_lock(app, target, lock_number) as number,
         _under_lock(app, source, lock_number) as source_number,

@@ -28,6 +28,9 @@ ACCEPTED = ["2xx", "304", "401", "403", "404", "409", "412", "416", "423", "424"
 BEYOND_SCHEMAS = {
     "write_file": "a digest is only for chunk streams",
     "copy_file": "content types, and names in metadata",
+    "create_folder": "the slash at a folder's end counts towards the length of its name",
+    "delete_folder": "the slash at a folder's end counts towards the length of its name",
+    "move_folder": "a folder cannot be moved into itself",
     "set_account_quota": "1.0 is an integer to a schema",
     "set_bucket_quota": "1.0 is an integer to a schema",
     "acquire_lock": "what a path is depends on the bucket beside it",

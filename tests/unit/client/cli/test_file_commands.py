@@ -37,7 +37,7 @@ def test_put_get_cat_ls_and_rm(shell: Shell, tmp_path: Path) -> None:
     shell.run("rm", "notes.txt")
     shell.run("cat", "notes.txt", code=3)
     shell.run("rm", "notes.txt", code=3)
-    shell.run("rm", "-r", "docs")
+    shell.run("rm", "docs/notes.txt", "docs/other.txt")
     assert shell.run("ls").stdout == ""
 
 

@@ -24,6 +24,7 @@ from lockstep_store.wire.messages import authorities as ca
 from lockstep_store.wire.messages import buckets as bm
 from lockstep_store.wire.messages import cluster as cm
 from lockstep_store.wire.messages import files as m
+from lockstep_store.wire.messages import folders as fm
 from lockstep_store.wire.messages import identities as im
 from lockstep_store.wire.messages import journal as jm
 from lockstep_store.wire.messages import kms as km
@@ -66,6 +67,7 @@ FROM_PROXIES = {
         am,
         ca,
         cm,
+        fm,
         pm,
         im,
         jm,

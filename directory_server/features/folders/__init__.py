@@ -1,0 +1,1 @@
+"""Moves and deletions of whole folders."""

@@ -1,0 +1,26 @@
+"""The person behind work that goes on after their request: with the rights that they have now."""
+
+from __future__ import annotations
+
+from directory_server.metadata.statements import people
+from directory_server.metadata.store import Reader
+from directory_server.people.limits import limits_of_key
+from directory_server.people.person import Person
+from lockstep_store.wire.errors import NotLoggedIn
+from lockstep_store.wire.messages.s3_access import S3Access
+
+
+def absent_person(reader: Reader, account: str, access: str = "", limited_by: str = "") -> Person:
+    """Return the person of an account, with the description of their request and the limits of their key.
+
+    Raises NotLoggedIn when the account is gone or disabled, or when the key has ended.
+    """
+    found = people.state_of(reader, account)
+    if found is None:
+        raise NotLoggedIn(f"there is no account {account!r} any more")
+    admin, read_only, disabled = found
+    if disabled:
+        raise NotLoggedIn(f"account {account!r} is disabled")
+    limits = limits_of_key(reader, limited_by) if limited_by else None
+    described = S3Access.decode(access) if access else None
+    return Person(account, admin and limits is None, "", access=described, read_only=read_only, limits=limits)
