@@ -23,9 +23,11 @@ from client_proxy.core.chunk_upload import Upload
 from client_proxy.core.directory_client import DirectoryClient
 from client_proxy.core.membership import ProxyMembership
 from client_proxy.core.read_leases import ReadLeases
+from client_proxy.doors.console import ConsoleDoor, SessionCookies
 from client_proxy.doors.dispatch import Doors
 from client_proxy.doors.rest import create_app
 from client_proxy.doors.s3.app import create_door
+from client_proxy.doors.s3.door import S3Door
 from client_proxy.doors.s3.events.access_log import AccessLog
 from client_proxy.doors.shares.door import ShareDoor
 from client_proxy.doors.strict_transport import YEAR_SECONDS, StrictTransport, is_public
@@ -162,7 +164,14 @@ def build(settings: Settings) -> Proxy:
         peer.close()
         os.close(folder)
 
-    return Proxy(settings, identity, files, app, Doors(app, s3, shares, settings.s3_domain), close)
+    return Proxy(settings, identity, files, app, _doors(settings, app, s3, shares), close)
+
+
+def _doors(settings: Settings, app: Wsgi, s3: S3Door, shares: Wsgi) -> Doors:
+    """All doors; with a folder for the console also that, and its sessions at the API."""
+    if settings.console is None:
+        return Doors(app, s3, shares, settings.s3_domain)
+    return Doors(SessionCookies(app), s3, shares, settings.s3_domain, console=ConsoleDoor(settings.console))
 
 
 def _read_leases(peer: PeerClient, settings: Settings) -> tuple[ReadLeases | None, Callable[[], None]]:

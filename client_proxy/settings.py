@@ -45,6 +45,7 @@ class Settings:
     """May contain a password."""
     trusted_proxies: tuple[Network, ...]
     read_leases: bool
+    console: Path | None
     menu: bool
     local_storage: Path
     log: LogSettings
@@ -180,6 +181,14 @@ _OPTIONS = (
         default=True,
         help="Answer hot reads without asking the directory, which announces every change first.",
     ),
+    _option(
+        "--console",
+        type=click.Path(path_type=Path, file_okay=False),
+        default=None,
+        metavar="DIR",
+        help="Folder with the built web console, which browsers get at / and /console; it may be filled later.  "
+        "[default: no console]",
+    ),
     _option("--menu/--no-menu", default=None, help="Open the numbered menu.  [default: on a terminal]"),
     click.option(
         "--local-storage",
@@ -222,6 +231,7 @@ def from_options(
     rate_limit_storage: str,
     trusted_proxy: tuple[Network, ...],
     read_leases: bool,
+    console: Path | None,
     menu: bool | None,
     local_storage: Path,
     **of_log: Any,
@@ -231,12 +241,7 @@ def from_options(
         raise click.UsageError("--tls-cert and --tls-key belong together: give both or neither")
     if menu and tls_cert is not None:
         raise click.UsageError("--menu uses the cluster's own certificate: leave out --tls-cert, or add --no-menu")
-    if not directory.startswith("https://"):
-        raise click.UsageError(f"--directory must be an https:// address, not {directory!r}")
-    if s3_domain and "." not in s3_domain:
-        raise click.UsageError(
-            f"--s3-domain needs a domain with a dot in it, such as s3.example.org, not {s3_domain!r}"
-        )
+    _check_addresses(directory, s3_domain)
     return Settings(
         id=id,
         host=host,
@@ -257,10 +262,20 @@ def from_options(
         rate_limit_storage=rate_limit_storage,
         trusted_proxies=trusted_proxy,
         read_leases=read_leases,
+        console=console,
         menu=_has_terminal() and tls_cert is None if menu is None else menu,
         local_storage=local_storage,
         log=log_settings(of_log),
     )
+
+
+def _check_addresses(directory: str, s3_domain: str) -> None:
+    if not directory.startswith("https://"):
+        raise click.UsageError(f"--directory must be an https:// address, not {directory!r}")
+    if s3_domain and "." not in s3_domain:
+        raise click.UsageError(
+            f"--s3-domain needs a domain with a dot in it, such as s3.example.org, not {s3_domain!r}"
+        )
 
 
 def _rules(given: tuple[str, ...]) -> tuple[RateRule, ...]:

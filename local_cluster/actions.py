@@ -12,6 +12,7 @@ from typing import Any
 import click
 import msgspec
 
+from local_cluster.console import build_in_background, console_folder
 from local_cluster.detached import Handover, WatchLog, keep_running
 from local_cluster.failures import (
     INTERRUPTED,
@@ -52,11 +53,12 @@ def _root() -> Path:
     return CHECKOUT if HAS_CHECKOUT else Path.cwd()
 
 
-def folder_for(data: Path | None) -> Folder:
+def folder_for(data: Path | None, *, console: bool = False) -> Folder:
     """Return the folders of the cluster in `data`. Only the default cluster uses the checkout's `certs/`."""
     default = _root() / ".cluster"
     chosen = (data or default).expanduser().absolute()
-    return Folder(chosen, _root() / "certs" if chosen == default else chosen / "certs")
+    certs = _root() / "certs" if chosen == default else chosen / "certs"
+    return Folder(chosen, certs, console_folder(_root()) if console else None)
 
 
 class Cluster:
@@ -125,7 +127,8 @@ class Cluster:
                 interrupted=self.signals.came,
                 new_metadata=new_metadata,
             )
-            code = say_started(self.folder, _root(), programs, sick, progress.seconds)
+            console = self._build_console()
+            code = say_started(self.folder, _root(), programs, sick, progress.seconds, console)
             if handover is not None:
                 handover.release(code, self.folder.watch_log)
                 return self._keep_running(programs, settings)
@@ -191,6 +194,7 @@ class Cluster:
 
     def _repeat(self, holder: int, wanted: dict[str, Any], wait_seconds: float, detach: bool) -> int:
         """A start while another process keeps the cluster running: have it start what is missing now."""
+        console = self._build_console()
         before = load_settings(self.folder)
         settings = self._settle(wanted)
         programs = self._programs(settings)
@@ -212,7 +216,11 @@ class Cluster:
         send(holder, process_mark(holder), WAKE_SIGNAL)
         wait = StartWait(followed, HealthProbe(self.folder), progress, wait_seconds, self.signals.came, owns=False)
         sick = wait.until_settled()
-        return say_started(self.folder, _root(), self._programs(settings), sick, progress.seconds)
+        return say_started(self.folder, _root(), self._programs(settings), sick, progress.seconds, console)
+
+    def _build_console(self) -> str:
+        """Build the web console's page if it is not there. Only now: the programs' start must not wait for it."""
+        return build_in_background(_root(), self.folder.console) if self.folder.console is not None else ""
 
     def _make_folder(self) -> None:
         check_folder(self.folder)

@@ -161,6 +161,13 @@ class _Folder(click.Path):
     help="One line of text, or one JSON object, for each message in the logs. Default: text.",
 )
 @click.option(
+    "--console/--no-console",
+    default=True,
+    envvar="LOCKSTEP_CLUSTER_CONSOLE",
+    show_envvar=True,
+    help="Serve the web console at every proxy's address; it is built in the background when it is new. Default: yes.",
+)
+@click.option(
     "--reset",
     is_flag=True,
     help="Ask for confirmation, then stop the cluster and remove its data, cluster.json and certificates (never "
@@ -182,6 +189,7 @@ def command(
     data: Path | None,
     wait_seconds: float,
     restart: bool,
+    console: bool,
     reset: bool,
     yes: bool,
     new_metadata: bool,
@@ -203,7 +211,7 @@ def command(
         raise click.UsageError("use --yes only with --reset")
     # Logs and cluster.json name files and people; the programs set the same for themselves, and the menu must not.
     of_person = os.umask(PRIVATE_UMASK)
-    cluster = Cluster(folder_for(data), of_person)
+    cluster = Cluster(folder_for(data, console=console), of_person)
     if stop:
         return cluster.stop()
     if status:

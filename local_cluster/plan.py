@@ -94,10 +94,12 @@ class ClusterSettings(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True)
 class Folder:
-    """The files and folders of a cluster: `data` is DIR, `certs_dir` has its certificates. Both are absolute paths."""
+    """The files and folders of a cluster: `data` is DIR, `certs_dir` has its certificates, `console` the web console's
+    page if there is one. All are absolute paths."""
 
     data: Path
     certs_dir: Path
+    console: Path | None = None
 
     @property
     def cluster_file(self) -> Path:
@@ -198,6 +200,7 @@ def _plan(settings: ClusterSettings, folder: Folder, program: Program, id: str, 
     command += [word for option, value in options.items() for word in (option, str(value))]
     if program == "client_proxy":
         command.append("--no-menu")
+        command += ["--console", str(folder.console)] if folder.console is not None else []
     if settings.log_format == "json":
         command += ["--log-format", "json"]
     log_file = folder.log_file(program, id)

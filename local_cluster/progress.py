@@ -115,14 +115,17 @@ def program_table(entries: Sequence[ProgramEntry], states: Sequence[str] | None 
     return "\n".join("  ".join(f"{cell:<{widths[at]}}" for at, cell in enumerate(row)).rstrip() for row in rows)
 
 
-def next_step(folder: Folder, root: Path, default_data: Path, proxy_url: str) -> str:
-    """Return what a person can do with the running cluster, as commands to copy."""
+def next_step(folder: Folder, root: Path, default_data: Path, proxy_url: str, console: str = "") -> str:
+    """Return what a person can do with the running cluster, as commands to copy. `console` is a remark on its page."""
     lockstep = shlex.quote(short_path(Path(sys.executable).with_name("lockstep")))
     run = shlex.quote(short_path(root / "run_cluster.sh"))
     run = run if "/" in run else f"./{run}"
     run = run if HAS_CHECKOUT else f"{lockstep} cluster"
     data = "" if folder.data == default_data else f" --data {shlex.quote(short_path(folder.data))}"
+    remark_on_page = f"  ({console})" if console else ""
+    page = f"Browser:        {proxy_url}/{remark_on_page}\n" if folder.console is not None else ""
     return (
+        f"{page}"
         f"Menu:           {run}{data} --menu\n"
         f"Command line:   {lockstep} --url {proxy_url} --ca {shlex.quote(short_path(folder.ca_file))} login\n"
         f"Stop:           {run}{data} --stop\n"

@@ -12,9 +12,17 @@ from local_cluster.progress import next_step, program_table, remark, sick_lines,
 
 
 def say_started(
-    folder: Folder, root: Path, programs: Sequence[KeptProgram], sick: Mapping[str, str], seconds: float
+    folder: Folder,
+    root: Path,
+    programs: Sequence[KeptProgram],
+    sick: Mapping[str, str],
+    seconds: float,
+    console: str = "",
 ) -> int:
-    """Print what runs and what is sick; return the exit code. `root` is the checkout."""
+    """Print what runs and what is sick; return the exit code.
+
+    `root` is the checkout, `console` a remark on the console's page.
+    """
     records = [one.record for one in programs]
     if sick:
         few = f"{len(sick)} of {counted(len(programs), 'program', 'programs')}"
@@ -27,7 +35,7 @@ def say_started(
         remark(f"\n{sick_lines(sick, records)}")
     proxy = next((one for one in programs if one.plan.program == "client_proxy" and one.name not in sick), None)
     if proxy is not None:
-        tell(f"\n{next_step(folder, root, root / '.cluster', proxy.plan.url)}")
+        tell(f"\n{next_step(folder, root, root / '.cluster', proxy.plan.url, console)}")
     return Degraded.exit_code if sick else 0
 
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import secrets
 import signal
@@ -42,6 +43,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
+    # Hundreds of clusters are started; only the browser ring builds the console's page.
+    os.environ.setdefault("LOCKSTEP_CLUSTER_CONSOLE", "no")
     # A shell that starts a run in the background has it ignore Ctrl-C, and so would every program that it starts.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -1,4 +1,4 @@
-"""Sends each request to its door: the proxy's own API and pages, share links, or S3 for all other addresses.
+"""Sends each request to its door: the API and its pages, the console, share links, or S3 for all other addresses.
 
 It also counts the bytes of the replies, because all doors' replies pass here.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from client_proxy.doors.console.navigation import asks_for_console
 from client_proxy.doors.s3.door import S3Door
 from client_proxy.metrics import ANSWERED_BYTES
 from lockstep_store.runtime.http.admission import turn_away_with_problem
@@ -19,17 +20,24 @@ from lockstep_store.wire.names import RESERVED_BUCKETS
 class Doors:
     """The proxy's WSGI application. The API's own addresses cannot be bucket names.
 
-    `s3_domain` is the domain of virtual-host addresses (`bucket.DOMAIN`), where every path is a key.
+    `s3_domain` is the domain of virtual-host addresses (`bucket.DOMAIN`), where every path is a key. Without a
+    `console`, browsers get what programs get.
     """
 
-    def __init__(self, api: Wsgi, s3: S3Door, shares: Wsgi, s3_domain: str = "") -> None:
+    def __init__(
+        self, api: Wsgi, s3: S3Door, shares: Wsgi, s3_domain: str = "", *, console: Wsgi | None = None
+    ) -> None:
         self._api = api
         self._shares = shares
         self._s3 = s3
         self._s3_hosts = f".{s3_domain}" if s3_domain else ""
+        self._console = console
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-        door: Wsgi = self._s3 if self._is_s3(environ) else self._shares if _is_share(environ) else self._api
+        is_s3 = self._is_s3(environ)
+        if self._console is not None and self._is_console(environ, is_s3):
+            return _counted(self._console(environ, start_response))
+        door: Wsgi = self._s3 if is_s3 else self._shares if _is_share(environ) else self._api
         return _counted(door(environ, start_response))
 
     def turn_away(self, error: Overloaded, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
@@ -40,10 +48,18 @@ class Doors:
 
     def _is_s3(self, environ: Environ) -> bool:
         path: str = environ["PATH_INFO"]
-        if path[1:].partition("/")[0] not in RESERVED_BUCKETS and not _is_share(environ):
-            return True
+        is_reserved = path[1:].partition("/")[0] in RESERVED_BUCKETS or _is_share(environ)
+        return not is_reserved or self._is_s3_host(environ)
+
+    def _is_s3_host(self, environ: Environ) -> bool:
         host: str = environ.get("HTTP_HOST", "").partition(":")[0].lower()
         return bool(self._s3_hosts) and host.endswith(self._s3_hosts)
+
+    def _is_console(self, environ: Environ, is_s3: bool) -> bool:
+        if is_s3:
+            return asks_for_console(environ) and not self._is_s3_host(environ)
+        path: str = environ["PATH_INFO"]
+        return path == "/console" or path.startswith("/console/")
 
 
 def _is_share(environ: Environ) -> bool:

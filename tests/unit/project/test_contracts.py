@@ -56,6 +56,7 @@ PLANTED = {
         ("client_proxy.doors.rest.files", "client_proxy.doors.s3.door"),
         ("client_proxy.doors.s3.door", "client_proxy.doors.rest.files"),
         ("client_proxy.doors.shares.door", "client_proxy.doors.rest.files"),
+        ("client_proxy.doors.console.door", "client_proxy.doors.rest.reply"),
     ],
     "proxy_layers": [
         ("client_proxy.doors.s3.door", "client_proxy.settings"),

@@ -15,6 +15,7 @@ USES = {
     "lockstep_store/client/cli/locks.py": SHOWN,
     "lockstep_store/client/menu/state_requests.py": SHOWN,
     "client_proxy/doors/s3/events/access_log.py": SHOWN,
+    "client_proxy/doors/console/sessions.py": "a browser forgets a cookie by a duration; the directory ends the log-in",
     "client_proxy/rate_limits/counts.py": "windows that several proxies share have no other clock; too soon is refused",
     "client_proxy/doors/s3/auth/gate.py": "S3 signatures carry wall time by their protocol",
     "client_proxy/doors/s3/query/api.py": "signatures for STS and IAM carry wall time by their protocol",

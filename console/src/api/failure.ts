@@ -1,0 +1,41 @@
+// An error reply as an exception: the API's problem details (RFC 9457), or no reply at all.
+
+export interface Problem {
+  status: number;
+  code: string;
+  detail: string;
+  reason?: string;
+  holder?: string;
+  until?: number;
+}
+
+export class Failure extends Error {
+  constructor(readonly problem: Problem) {
+    super(problem.detail);
+    this.name = 'Failure';
+  }
+}
+
+/** The failure that a reply's status and body mean. Status 0: there was no reply. */
+export function failure(status: number, body: unknown): Failure {
+  const given = typeof body === 'object' && body !== null ? (body as Record<string, unknown>) : {};
+  return new Failure({
+    status,
+    code: textOf(given.code) || (status === 0 ? 'unreachable' : 'unknown'),
+    detail: textOf(given.detail),
+    reason: textOf(given.reason) || undefined,
+    holder: textOf(given.holder) || undefined,
+    until: typeof given.until === 'number' ? given.until : undefined,
+  });
+}
+
+/** Whether repeating the request can help: no reply, too many requests, or a server's trouble. */
+export function mayRepeat(error: unknown): boolean {
+  if (!(error instanceof Failure)) return false;
+  const { status } = error.problem;
+  return status === 0 || status === 429 || status >= 500;
+}
+
+function textOf(value: unknown): string {
+  return typeof value === 'string' ? value : '';
+}

@@ -1,0 +1,196 @@
+import { Alert, Breadcrumbs, Button, FileButton, Group, Loader, Menu, Text, TextInput } from '@mantine/core';
+import { type DragEvent, useCallback, useEffect, useRef, useState } from 'react';
+
+import { fileAddress } from '../api/client';
+import { LockBadge, LockMenuItem } from '../locks/LockMarks';
+import { useLocks } from '../locks/useLocks';
+import type { Account } from '../session/session';
+import { useNotices } from '../shell/notices';
+import { PlaceLink } from '../shell/PlaceLink';
+import { useTexts, words } from '../texts';
+import { useBuckets } from './BucketList';
+import { DeleteDialog } from './DeleteDialog';
+import { chosenFiles, droppedFiles, type Picked } from './dropped';
+import { BY_NAME, type Entry, type Order } from './entries';
+import { FileTable } from './FileTable';
+import { UploadPanel } from './UploadPanel';
+import { Uploads } from './uploads';
+import { useChanges } from './useChanges';
+import { useListing } from './useListing';
+import { VersionsDialog } from './VersionsDialog';
+
+const uploads = new Uploads();
+const LOCKS_MILLISECONDS = 2000;
+
+interface Props {
+  account: Account;
+  bucket: string;
+  folder: string;
+}
+
+/** One folder: its entries, and what can be done with them. */
+export function FolderPage({ account, bucket, folder }: Props) {
+  const texts = useTexts();
+  const { complain } = useNotices();
+  const [filter, setFilter] = useState('');
+  const [order, setOrder] = useState<Order>(BY_NAME);
+  const [isOver, setIsOver] = useState(false);
+  const [dialog, setDialog] = useState<{ kind: 'delete' | 'versions'; entry: Entry }>();
+  const buckets = useBuckets();
+  const listing = useListing(bucket, folder, filter, order, texts.locale);
+  const locks = useLocks(account, LOCKS_MILLISECONDS);
+  useChanges(bucket, folder);
+  const canWrite = !account.readOnly;
+  const keepsVersions = buckets.data?.buckets.find(({ name }) => name === bucket)?.versioning === 'enabled';
+  const { hasNextPage, isFetchingNextPage, fetchNextPage } = listing;
+  const onEnd = useCallback(() => {
+    if (hasNextPage && !isFetchingNextPage) void fetchNextPage();
+  }, [hasNextPage, isFetchingNextPage, fetchNextPage]);
+
+  function add(picked: Picked[]) {
+    uploads.add(
+      bucket,
+      picked.map(({ path, file }) => ({ path: folder + path, file })),
+    );
+  }
+  function drop(event: DragEvent) {
+    event.preventDefault();
+    setIsOver(false);
+    if (canWrite) droppedFiles(event.dataTransfer).then(add, complain);
+  }
+  function drag(event: DragEvent) {
+    event.preventDefault();
+    setIsOver(canWrite && event.dataTransfer.types.includes('Files'));
+  }
+
+  return (
+    <div className="folder" data-over={isOver || undefined} onDrop={drop} onDragOver={drag} onDragLeave={() => setIsOver(false)}>
+      <Head bucket={bucket} folder={folder}>
+        {canWrite && <UploadButtons onFiles={(files) => add(chosenFiles(files))} />}
+      </Head>
+      <Group gap="sm" mb="xs">
+        <TextInput
+          size="xs"
+          type="search"
+          aria-label={texts.files.filter}
+          placeholder={texts.files.filter}
+          value={filter}
+          onChange={(event) => setFilter(event.currentTarget.value)}
+        />
+        <Text size="sm" c="dimmed" role="status">
+          {remark(listing, texts)}
+        </Text>
+      </Group>
+      {isOver && (
+        <div className="drop-here" aria-hidden="true">
+          {texts.files.dropHere}
+        </div>
+      )}
+      {listing.isPending && <Loader aria-label={texts.app.loading} />}
+      {listing.isError && (
+        <Alert color="red" role="alert" mb="xs">
+          {words(listing.error, texts)}{' '}
+          <Button size="compact-sm" variant="default" onClick={() => void listing.refetch()}>
+            {texts.app.retry}
+          </Button>
+        </Alert>
+      )}
+      {listing.isSuccess && listing.shown.length === 0 && !hasNextPage && (
+        <Text my="xl" ta="center">
+          {filter ? texts.files.noMatch : texts.files.empty}
+        </Text>
+      )}
+      {listing.shown.length > 0 && (
+        <FileTable
+          bucket={bucket}
+          entries={listing.shown}
+          order={order}
+          onOrder={setOrder}
+          onEnd={onEnd}
+          onDelete={(entry) => canWrite && setDialog({ kind: 'delete', entry })}
+          badge={(entry) => <LockBadge lock={locks.lockOn(bucket, entry.path)} account={account} />}
+          menu={(entry) => (
+            <>
+              {entry.readable && (
+                <Menu.Item component="a" href={fileAddress(bucket, entry.path)} download={entry.name}>
+                  {texts.files.download}
+                </Menu.Item>
+              )}
+              <Menu.Item onClick={() => setDialog({ kind: 'versions', entry })}>{texts.files.versions}</Menu.Item>
+              {canWrite && <LockMenuItem bucket={bucket} path={entry.path} locks={locks} account={account} />}
+              {canWrite && (
+                <Menu.Item className="danger" onClick={() => setDialog({ kind: 'delete', entry })}>
+                  {texts.files.remove}
+                </Menu.Item>
+              )}
+            </>
+          )}
+        />
+      )}
+      <UploadPanel uploads={uploads} />
+      {dialog?.kind === 'delete' && (
+        <DeleteDialog {...dialog} bucket={bucket} keepsVersions={keepsVersions} onClose={() => setDialog(undefined)} />
+      )}
+      {dialog?.kind === 'versions' && (
+        <VersionsDialog {...dialog} bucket={bucket} canRestore={canWrite} onClose={() => setDialog(undefined)} />
+      )}
+    </div>
+  );
+}
+
+function Head({ bucket, folder, children }: { bucket: string; folder: string; children: React.ReactNode }) {
+  const texts = useTexts();
+  const names = folder.split('/').filter(Boolean);
+  const heading = useRef<HTMLHeadingElement>(null);
+  useEffect(() => {
+    document.title = `${folder || bucket} – Lockstep`;
+  }, [bucket, folder]);
+  return (
+    <Group justify="space-between" mb="xs" gap="xs">
+      <h1 ref={heading} className="path">
+        <Breadcrumbs separatorMargin={4}>
+          <PlaceLink to={{ page: 'files', bucket: '', folder: '' }}>{texts.files.buckets}</PlaceLink>
+          {[bucket, ...names].map((name, index) => {
+            if (index === names.length) return <span key={index}>{name}</span>;
+            const above = names.slice(0, index).map((part) => `${part}/`);
+            return (
+              <PlaceLink key={index} to={{ page: 'files', bucket, folder: above.join('') }}>
+                {name}
+              </PlaceLink>
+            );
+          })}
+        </Breadcrumbs>
+      </h1>
+      {children}
+    </Group>
+  );
+}
+
+function UploadButtons({ onFiles }: { onFiles: (files: File[]) => void }) {
+  const texts = useTexts();
+  return (
+    <Group gap="xs">
+      <FileButton multiple onChange={onFiles}>
+        {(props) => (
+          <Button size="xs" {...props}>
+            {texts.files.upload}
+          </Button>
+        )}
+      </FileButton>
+      <FileButton multiple onChange={onFiles} inputProps={{ webkitdirectory: '' } as object}>
+        {(props) => (
+          <Button size="xs" variant="default" {...props}>
+            {texts.files.uploadFolder}
+          </Button>
+        )}
+      </FileButton>
+    </Group>
+  );
+}
+
+function remark(listing: ReturnType<typeof useListing>, texts: ReturnType<typeof useTexts>): string {
+  if (!listing.isSuccess) return '';
+  if (listing.isLoadingAll) return texts.files.loadingAll(listing.loadedCount);
+  if (listing.needsAll && listing.hasNextPage) return texts.files.tooMany(listing.loadedCount);
+  return texts.files.count(listing.shown.length, !listing.hasNextPage);
+}

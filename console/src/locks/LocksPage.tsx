@@ -1,0 +1,139 @@
+import { Alert, Button, Group, Loader, Text, Title } from '@mantine/core';
+import { useState } from 'react';
+
+import { useBuckets } from '../files/BucketList';
+import { clockText } from '../files/format';
+import type { Account } from '../session/session';
+import { useTexts, words } from '../texts';
+import { useLockActions } from './actions';
+import { BreakDialog } from './BreakDialog';
+import { keyOf, type Lock, type Locks, pathsText, useLocks } from './useLocks';
+
+const LIVE_MILLISECONDS = 700;
+
+/** Who edits what, since when, and who waits for it. */
+export function LocksPage({ account }: { account: Account }) {
+  const texts = useTexts();
+  const locks = useLocks(account, LIVE_MILLISECONDS);
+  const [breaking, setBreaking] = useState<Lock>();
+  const buckets = useBuckets();
+  const owned = new Set(buckets.data?.buckets.filter(({ owner }) => owner === account.name).map(({ name }) => name));
+  const mayBreak = (lock: Lock) => account.admin || lock.paths.some(({ bucket }) => owned.has(bucket));
+  return (
+    <>
+      <Group justify="space-between" mb="sm">
+        <Title order={1} size="h3">
+          {texts.locks.title}
+        </Title>
+        <Text size="sm" c="dimmed">
+          {texts.locks.live}
+        </Text>
+      </Group>
+      {locks.isPending && <Loader aria-label={texts.app.loading} />}
+      {locks.error && (
+        <Alert color="red" role="alert" mb="xs">
+          {words(locks.error, texts)}
+        </Alert>
+      )}
+      {!locks.isPending && locks.locks.length === 0 && <Text>{texts.locks.none}</Text>}
+      {locks.locks.length > 0 && (
+        <div className="lock-table" tabIndex={0} role="region" aria-label={texts.locks.title}>
+          <table>
+            <thead>
+              <tr>
+                {Object.entries(texts.locks.columns).map(([key, name]) => (
+                  <th key={key} scope="col">
+                    {name}
+                  </th>
+                ))}
+              </tr>
+            </thead>
+            <tbody>
+              {locks.locks.map((lock) => (
+                <LockRow key={lock.id} lock={lock} locks={locks} account={account} onBreak={mayBreak(lock) ? setBreaking : undefined} />
+              ))}
+            </tbody>
+          </table>
+        </div>
+      )}
+      {breaking && <BreakDialog lock={breaking} onClose={() => setBreaking(undefined)} />}
+    </>
+  );
+}
+
+interface RowProps {
+  lock: Lock;
+  locks: Locks;
+  account: Account;
+  /** Not there for people who may not break it. */
+  onBreak?: (lock: Lock) => void;
+}
+
+function LockRow({ lock, locks, account, onBreak }: RowProps) {
+  const texts = useTexts();
+  const { take, release, giveUp } = useLockActions();
+  const columns = texts.locks.columns;
+  const isMine = lock.account === account.name;
+  const paths = new Set(lock.paths.map(keyOf));
+  const line = locks.waiters.filter((waiter) => waiter.paths.some((path) => paths.has(keyOf(path))));
+  const place = line.find((waiter) => waiter.account === account.name);
+  const first = lock.paths[0];
+  return (
+    <tr>
+      <th scope="row" data-label={columns.file} className="breakable">
+        {pathsText(lock)}
+      </th>
+      <td data-label={columns.holder}>
+        {isMine ? `${lock.account} (${texts.locks.you})` : lock.account}
+        {lock.client && (
+          <Text span size="sm" c="dimmed">
+            {' '}
+            {lock.client}
+          </Text>
+        )}
+      </td>
+      <td data-label={columns.since}>{clockText(lock.since_at, texts.locale)}</td>
+      <td data-label={columns.until}>{clockText(lock.until_at, texts.locale)}</td>
+      <td data-label={columns.queue}>
+        {line.length === 0 ? texts.locks.nobodyWaits : <Line waiters={line} account={account} />}
+      </td>
+      <td data-label={columns.actions}>
+        <Group gap="xs">
+          {isMine && (
+            <Button size="compact-sm" onClick={() => void release(lock)}>
+              {texts.locks.release}
+            </Button>
+          )}
+          {!isMine && !account.readOnly && !place && first && (
+            <Button size="compact-sm" variant="default" onClick={() => void take(first.bucket, first.path)}>
+              {texts.locks.wait}
+            </Button>
+          )}
+          {place && (
+            <Button size="compact-sm" variant="default" onClick={() => void giveUp(place)}>
+              {texts.locks.giveUp}
+            </Button>
+          )}
+          {onBreak && !isMine && (
+            <Button size="compact-sm" color="red" variant="light" onClick={() => onBreak(lock)}>
+              {texts.locks.break}
+            </Button>
+          )}
+        </Group>
+      </td>
+    </tr>
+  );
+}
+
+function Line({ waiters, account }: { waiters: Locks['waiters']; account: Account }) {
+  const texts = useTexts();
+  return (
+    <ol className="line">
+      {waiters.map((waiter) => (
+        <li key={waiter.id}>
+          {waiter.account === account.name ? `${texts.locks.you}, ${texts.locks.place(waiter.place)}` : waiter.account}
+        </li>
+      ))}
+    </ol>
+  );
+}

@@ -1,0 +1,19 @@
+import { describe, expect, it } from 'vitest';
+
+import { addressOf, type Place, placeOf } from './router';
+
+describe('an address', () => {
+  it.each<[string, Place]>([
+    ['/console/', { page: 'files', bucket: '', folder: '' }],
+    ['/console/files/a-bucket', { page: 'files', bucket: 'a-bucket', folder: '' }],
+    ['/console/files/b/c%20d/%C3%A4%3F%23%25', { page: 'files', bucket: 'b', folder: 'c d/ä?#%/' }],
+    ['/console/locks', { page: 'locks' }],
+  ])('%s names a place, and the place the address', (address, place) => {
+    expect(placeOf(address)).toEqual(place);
+    expect(placeOf(addressOf(place))).toEqual(place);
+  });
+
+  it('that cannot be decoded is taken as it is', () => {
+    expect(placeOf('/console/files/b/%zz')).toEqual({ page: 'files', bucket: 'b', folder: '%zz/' });
+  });
+});

@@ -1,0 +1,25 @@
+import { Anchor } from '@mantine/core';
+import type { MouseEvent, ReactNode } from 'react';
+
+import { addressOf, goTo, type Place } from '../router';
+
+interface Props {
+  to: Place;
+  children: ReactNode;
+  className?: string;
+  'aria-current'?: 'page';
+}
+
+/** A link within the page. Other clicks than a plain one are the browser's: a new tab, a new window. */
+export function PlaceLink({ to, children, ...more }: Props) {
+  function follow(event: MouseEvent) {
+    if (event.button !== 0 || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return;
+    event.preventDefault();
+    goTo(to);
+  }
+  return (
+    <Anchor href={addressOf(to)} onClick={follow} {...more}>
+      {children}
+    </Anchor>
+  );
+}

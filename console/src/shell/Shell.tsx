@@ -1,0 +1,63 @@
+import { Button, Group, Text } from '@mantine/core';
+import type { ReactNode } from 'react';
+
+import { type Place, usePlace } from '../router';
+import type { Account } from '../session/session';
+import { useTexts } from '../texts';
+import { LockIcon } from './icons';
+import { PlaceLink } from './PlaceLink';
+import { Preferences } from './Preferences';
+
+interface Props {
+  account: Account;
+  onSignOut: () => void;
+  children: ReactNode;
+}
+
+/** What surrounds every page: its name, the other pages, and the account. */
+export function Shell({ account, onSignOut, children }: Props) {
+  const texts = useTexts();
+  const place = usePlace();
+  return (
+    <div className="shell">
+      <a className="skip" href="#content">
+        {texts.app.skip}
+      </a>
+      <header className="bar">
+        <Group gap="xs" wrap="nowrap" className="brand">
+          <LockIcon />
+          <Text fw={700}>Lockstep</Text>
+        </Group>
+        <nav aria-label={texts.app.menu} className="pages">
+          <PageLink to={{ page: 'files', bucket: '', folder: '' }} here={place.page === 'files'}>
+            {texts.app.files}
+          </PageLink>
+          <PageLink to={{ page: 'locks' }} here={place.page === 'locks'}>
+            {texts.app.locks}
+          </PageLink>
+        </nav>
+        <Group gap="xs" wrap="nowrap" className="account">
+          <Text size="sm" truncate className="account-name">
+            {account.name}
+          </Text>
+          <Preferences />
+          <Button size="xs" variant="default" onClick={onSignOut}>
+            {texts.app.signOut}
+          </Button>
+        </Group>
+      </header>
+      <main id="content" tabIndex={-1}>
+        {children}
+        <div id="menus" />
+      </main>
+    </div>
+  );
+}
+
+function PageLink({ to, here, children }: { to: Place; here: boolean; children: ReactNode }) {
+  return (
+    <PlaceLink to={to} className="page-link" aria-current={here ? 'page' : undefined}>
+      {children}
+    </PlaceLink>
+  );
+}
