@@ -14,7 +14,7 @@ from flask import Flask, Response
 from flask import request as flask_request
 from prometheus_client import Counter, Histogram
 from werkzeug.exceptions import HTTPException
-from werkzeug.routing import BaseConverter, PathConverter
+from werkzeug.routing import BaseConverter, PathConverter, Rule
 
 from client_proxy.core.directory_calls import Directory
 from client_proxy.doors.rest.access_keys import S3KeyRoutes
@@ -172,6 +172,21 @@ class _FilePath(PathConverter):
     regex = r"[\s\S]*?"
 
 
+class _MatchingRule(Rule):
+    """A route that answers, and of which nobody asks the address.
+
+    Preparing to build addresses compiles two functions for each route, which was most of the time to make the
+    application.
+    """
+
+    def _compile_builder(self, append_unknown: bool = True) -> Callable[..., tuple[str, str]]:
+        return _build_nothing
+
+
+def _build_nothing(*_: object, **__: object) -> tuple[str, str]:
+    raise NotImplementedError("routes of the API are matched, never built")
+
+
 class _BareResponse(Response):
     """A response that adds no headers of its own."""
 
@@ -201,6 +216,7 @@ def create_app(
     thread. Without `thin` all requests go through Flask.
     """
     app = Flask(f"lockstep.client_proxy.{program_id}", static_folder=None, template_folder=None)
+    app.url_rule_class = _MatchingRule
     app.url_map.merge_slashes = False
     app.url_map.converters.update(segment=_Segment, file_path=_FilePath)
     operators = Operators(directory, health)
