@@ -95,9 +95,9 @@ ACCEPTING: dict[str, Any] = {"kinds": ACCEPTING_KINDS[:2], "faults": 2, "servers
 FORGETTING: dict[str, Any] = {"kinds": FORGETFUL_KINDS[:1], "faults": 2, "servers": 3, "operations": 40}
 BUGS = [
     Bug("file servers' records are not replayed", _never_replayed, ACCEPTING),
-    Bug("people read before the records are replayed", _read_too_early, ACCEPTING),
+    Bug("people read before the records are replayed", _read_too_early, ACCEPTING, shown_by=8),
     Bug("people read before file servers have registered", _read_while_starting, FORGETTING),
-    Bug("lock numbers go on from the older metadata", _numbers_repeat, ACCEPTING),
+    Bug("lock numbers go on from the older metadata", _numbers_repeat, ACCEPTING, shown_by=1),
 ]
 
 

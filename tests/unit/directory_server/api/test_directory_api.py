@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from directory_server.metadata.statements import buckets
-from lockstep_store.wire.codec import Call
 from lockstep_store.wire.digest import chunk_digest
 from lockstep_store.wire.errors import (
     Deadlock,
@@ -46,14 +43,14 @@ def test_every_declared_call_is_answered(directory: Directory) -> None:
     assert {("POST", call.path) for call in ALL_CALLS} | streams == set(directory.server.wsgi.routes)
 
 
-@pytest.mark.parametrize("call", ALL_CALLS, ids=repr)
-def test_nobody_is_answered_without_a_peer_token(directory: Directory, call: Call[Any, Any]) -> None:
+def test_nobody_is_answered_without_a_peer_token(directory: Directory) -> None:
     """Without a token, with one that was not made here, or in the wrong role, no call does anything."""
     tokens = ["", "client_proxy.1.0000", directory.authority.peer_token("client_proxy", "1")[:-1]]
     tokens.append(directory.authority.peer_token("directory_server", "1"))
-    for token in tokens:
-        answer = directory.ask_with(token, call, Nothing())
-        assert (answer.status, answer.json["code"]) == (403, "peer_refused")
+    for call in ALL_CALLS:
+        for token in tokens:
+            answer = directory.ask_with(token, call, Nothing())
+            assert (answer.status, answer.json["code"]) == (403, "peer_refused"), (call, token)
 
 
 def test_programs_keep_to_their_role(directory: Directory) -> None:
