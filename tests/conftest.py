@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import random
 import secrets
@@ -30,7 +31,8 @@ LONGEST = (
     *("test_run_cluster", "test_forgetful_programs", "test_real_clients", "test_hostile_traffic", "test_crash_points"),
     *("test_cluster_ends", "test_programs_alone"),
     *("test_kms", "test_membership", "test_histories", "test_amqp", "test_notifications", "test_lock_proofs"),
-    *("test_simulation", "test_generated_requests", "test_lock_model", "test_fuzz", "test_protocol"),
+    *("test_simulation", "test_generated_requests", "test_forgetful", "test_lock_model", "test_peers_command"),
+    *("test_typescript_client", "test_digest_upgrade", "test_fuzz", "test_protocol"),
 )
 """Files that take longest: begun first, so that no worker is left with one of them when the others are done."""
 
@@ -69,6 +71,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if not config.option.soak and item.get_closest_marker("soak"):
             item.add_marker(pytest.mark.skip(reason="a long form: give --soak"))
     items.sort(key=lambda item: LONGEST.index(item.path.stem) if item.path.stem in LONGEST else len(LONGEST))
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Thousands of tests and their modules stay until the end: looking for garbage among them is in vain."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
