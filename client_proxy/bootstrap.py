@@ -138,7 +138,7 @@ def build(settings: Settings) -> Proxy:
         limits=limits,
         trust=TrustFiles(settings.certs_dir),
     )
-    following = _follow_the_cluster(settings, identity, directory)
+    following = _follow_the_cluster(settings, identity, directory, health)
     clock = SystemClock()
     access_log = AccessLog(files, directory, clock.wall, clock.monotonic)
     s3 = create_door(
@@ -202,7 +202,9 @@ def _limit_facts(settings: Settings, counts: RequestCounts | None) -> dict[str, 
     return facts
 
 
-def _follow_the_cluster(settings: Settings, identity: Identity, directory: DirectoryClient) -> list[BackgroundJob]:
+def _follow_the_cluster(
+    settings: Settings, identity: Identity, directory: DirectoryClient, health: HealthCheck
+) -> list[BackgroundJob]:
     """Start the jobs that send heartbeats and renew the certificate."""
     membership = KeptMembership(settings.certs_dir, settings.url, identity.cert_file)
     renewal = CertificateRenewal(
@@ -214,6 +216,7 @@ def _follow_the_cluster(settings: Settings, identity: Identity, directory: Direc
         url=settings.url,
         version=version("lockstep-store"),
     )
+    health.incompatibility = lambda: heartbeats.problem if heartbeats.is_incompatible else ""
     renewing = BackgroundJob("certificate renewal", renewal.step)
     membership.renew = renewing.wake
     return [renewing.start(), BackgroundJob("heartbeat", heartbeats.step).start()]

@@ -43,9 +43,11 @@ class HealthCheck:
         self._asked_at = float("-inf")
         self._problem = ""
         self._guard = Lock()
+        self.incompatibility: Callable[[], str] = str
+        """Why the directory's release and this one cannot work together; empty if they can."""
 
     def __call__(self) -> Health:
-        problem = self._directory_problem()
+        problem = self.incompatibility() or self._directory_problem()
         return Health(
             program="client_proxy",
             id=self._id,

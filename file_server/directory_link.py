@@ -17,9 +17,10 @@ from file_server.writes.ticket_check import DirectoryTime, TicketCheck
 from lockstep_store.runtime.clock import Clock
 from lockstep_store.runtime.peers.protocols import Caller, MembershipKeeper
 from lockstep_store.runtime.tracing import log
+from lockstep_store.wire import protocol_versions
 from lockstep_store.wire.codec import Call
 from lockstep_store.wire.digest import Digest
-from lockstep_store.wire.errors import LockstepError, PeerUnreachable, Unavailable
+from lockstep_store.wire.errors import Conflict, LockstepError, PeerUnreachable, Unavailable
 from lockstep_store.wire.messages.redo import RedoPlace
 from lockstep_store.wire.messages.servers import (
     DAMAGED,
@@ -172,6 +173,9 @@ class DirectoryLink:
             if problem != self.problem:
                 log.warning("%s", problem)
             self.problem = problem
+            if error.facts.get("incompatible"):
+                self.registered = False
+                self._tickets.distrust(problem)
             return RETRY_SECONDS if self.registered else FIRST_RETRY_SECONDS
         return self._pause
 
@@ -199,8 +203,14 @@ class DirectoryLink:
             highest_note=self._store.highest_note(),
             blobs=self._store.totals.blobs,
             seen=self._marks.seen,
+            protocol=protocol_versions.PROTOCOL,
+            oldest_protocol=protocol_versions.OLDEST,
         )
         reply = self._directory.ask(REGISTER, request, HEARTBEAT_TIMEOUT_SECONDS)
+        own_name = f"file server {self._own_id} ({self._version})"
+        why = protocol_versions.why_not("the directory server", reply.protocol, reply.oldest_protocol, own_name)
+        if why:
+            raise Conflict(why, incompatible=True)
         self._tickets.trust(bytes.fromhex(reply.ticket_key))
         self._time.learn(reply.directory_time, asked_at)
         self._pause = reply.heartbeat_seconds

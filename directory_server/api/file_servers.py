@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from directory_server.cluster.versions import refuse_other_protocols
 from directory_server.components import BOTH, FILE_SERVER, Components
 from lockstep_store.runtime.http.api import Api
 from lockstep_store.runtime.tls.certificate_authority import PeerIdentity
+from lockstep_store.wire import protocol_versions
 from lockstep_store.wire.messages import servers as s
 from lockstep_store.wire.messages.base import Nothing
 from lockstep_store.wire.messages.redo import RedoPlace
@@ -26,6 +28,7 @@ class HolderApi:
         api.serve(s.DAMAGED, self._damaged, BOTH)
 
     def _register(self, request: s.RegisterRequest, peer: PeerIdentity) -> s.RegisterReply:
+        refuse_other_protocols(f"file server {peer.id}", request)
         membership = self._components.membership
         self._components.epochs.compare(peer.id, request)
         if request.blobs and not membership.knows(peer.id, request.store_id):
@@ -34,7 +37,13 @@ class HolderApi:
         membership.register(peer.id, request)
         self._components.epochs.note_registered(peer.id)
         now = self._components.clock.now()
-        return s.RegisterReply(self._components.ticket_key, now, membership.timing.heartbeat_seconds)
+        return s.RegisterReply(
+            self._components.ticket_key,
+            now,
+            membership.timing.heartbeat_seconds,
+            protocol=protocol_versions.PROTOCOL,
+            oldest_protocol=protocol_versions.OLDEST,
+        )
 
     def _heartbeat(self, request: s.HeartbeatRequest, peer: PeerIdentity) -> s.HeartbeatReply:
         components = self._components

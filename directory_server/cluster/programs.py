@@ -11,9 +11,11 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from directory_server.cluster.directory_clock import DirectoryClock
+from directory_server.cluster.versions import refuse_other_protocols
 from lockstep_store.runtime.tls.certificate_authority import CertificateAuthority
 from lockstep_store.runtime.tls.program_registry import Program
 from lockstep_store.runtime.tracing import log
+from lockstep_store.wire import protocol_versions
 from lockstep_store.wire.messages.programs import (
     ProxiesReply,
     ProxyHeartbeatReply,
@@ -64,10 +66,17 @@ class ProgramMembers:
         return latest.pem if latest.number > number else ""
 
     def proxy_heartbeat(self, id: str, request: ProxyHeartbeatRequest) -> ProxyHeartbeatReply:
-        """Note that a proxy runs, and return what it must know about revoked programs."""
+        """Note that a proxy runs, and return what it must know about revoked programs. Conflict if it cannot work with
+        this directory."""
+        refuse_other_protocols(f"client proxy {id}", request)
         with self._guard:
             self._proxies[id] = _Heard(request, self._clock.now())
-        return ProxyHeartbeatReply(PROXY_HEARTBEAT_SECONDS, self.news(request.revoked_number))
+        return ProxyHeartbeatReply(
+            PROXY_HEARTBEAT_SECONDS,
+            self.news(request.revoked_number),
+            protocol=protocol_versions.PROTOCOL,
+            oldest_protocol=protocol_versions.OLDEST,
+        )
 
     def members(self) -> list[tuple[RevocableRole, str]]:
         """The role and id of every file server and proxy that is a member."""

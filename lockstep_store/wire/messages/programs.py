@@ -9,6 +9,7 @@ from msgspec import Meta
 from lockstep_store.wire.codec import Call
 from lockstep_store.wire.messages.authorities import AuthorityUse, TrustNews
 from lockstep_store.wire.messages.base import Credential, CredentialRequest, Message, Nothing, Text
+from lockstep_store.wire.protocol_versions import FIRST
 
 RevocableRole = Literal["file_server", "client_proxy"]
 ListNumber = Annotated[int, Meta(ge=-1)]
@@ -22,6 +23,9 @@ class ProxyHeartbeatRequest(Message):
     revoked_number: ListNumber = -1
     authorities: AuthorityUse | None = None
     """None: it cannot take over a new certificate authority."""
+    protocol: int = FIRST
+    """The version of the protocol that the sender speaks, and the oldest that it works with."""
+    oldest_protocol: int = FIRST
 
 
 class ProxyHeartbeatReply(Message):
@@ -32,6 +36,9 @@ class ProxyHeartbeatReply(Message):
     """The certificate authorities; None when the caller has them already."""
     issuer: str = ""
     """The id of the authority that issues the caller's certificates now."""
+    protocol: int = FIRST
+    """The version of the protocol that the sender speaks, and the oldest that it works with."""
+    oldest_protocol: int = FIRST
 
 
 class ProxyInfo(Message):

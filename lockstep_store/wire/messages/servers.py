@@ -20,6 +20,7 @@ from lockstep_store.wire.messages.base import Message, Nothing, Outcome, Size, W
 from lockstep_store.wire.messages.files import FileVersion, Holder
 from lockstep_store.wire.messages.redo import RedoBatch, RedoPlace, RedoReply, RedoRequest
 from lockstep_store.wire.messages.storage_keys import StorageKeyUse
+from lockstep_store.wire.protocol_versions import FIRST
 
 TICKET_HEADER = "X-Lockstep-Ticket"
 HOP_HEADER = "X-Lockstep-Hop"
@@ -136,6 +137,9 @@ class RegisterRequest(Message):
     blobs: Size = 0
     """Number of blobs that it holds: a directory that does not know this storage keeps them."""
     seen: SeenMarks = field(default_factory=SeenMarks)
+    protocol: int = FIRST
+    """The version of the protocol that the sender speaks, and the oldest that it works with."""
+    oldest_protocol: int = FIRST
 
 
 class RegisterReply(Message):
@@ -143,6 +147,9 @@ class RegisterReply(Message):
     """The key that signs tickets, in hex; shared with file servers, never with proxies."""
     directory_time: float
     heartbeat_seconds: float
+    protocol: int = FIRST
+    """The version of the protocol that the sender speaks, and the oldest that it works with."""
+    oldest_protocol: int = FIRST
 
 
 class HeartbeatRequest(Message):
