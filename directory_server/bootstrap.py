@@ -19,7 +19,8 @@ from directory_server.cluster.programs import ProgramMembers
 from directory_server.cluster.storage_keys import StorageKeys
 from directory_server.cluster.totals import ClusterTotals
 from directory_server.components import Components
-from directory_server.features import access_logs, object_lock
+from directory_server.features import access_logs, object_lock, share_links
+from directory_server.features.file_access import FileAccess
 from directory_server.features.folders.calls import Folders
 from directory_server.features.identities.services import IdentityServices
 from directory_server.features.lifecycle.expiry_in_replies import LifecycleDates
@@ -28,8 +29,6 @@ from directory_server.features.named_keys import NamedKeys
 from directory_server.features.notifications.outbox import Outbox
 from directory_server.features.notifications.targets import Targets
 from directory_server.features.s3_settings import S3Settings
-from directory_server.features.share_links import FEATURE as SHARE_LINKS
-from directory_server.features.share_links import ShareLinks
 from directory_server.features.uploads.calls import Uploads
 from directory_server.features.uploads.steps import UploadWrites
 from directory_server.files import buckets
@@ -151,7 +150,7 @@ class DirectoryServer:
         store, settings = self.store, self._settings
         self.named_keys = NamedKeys(store, self.clock, sealer)
         self.targets = Targets(store, self.clock, sealer)
-        self.share_links = ShareLinks(store, self.clock, self.accounts, self.audit)
+        self.share_links = share_links.ShareLinks(store, self.clock, self.accounts, self.audit)
         sealed = (self.s3_keys, self.named_keys, self.targets, self.second_factors, self.identity_providers)
         self.storage_keys = StorageKeys(store, self.clock, sealer, self.membership, sealed)
         self.outbox = Outbox(store, self.clock, self.accounts, self.targets.wake)
@@ -227,6 +226,7 @@ class DirectoryServer:
     def _components(self) -> Components:
         store, settings, hooks, factors = self.store, self._settings, self._hooks, self.second_factors
         revoke_server = partial(self.programs.revoke_if_known, "file_server")
+        clock, providers = self.clock, self.identity_providers
         return Components(
             store=store,
             clock=self.clock,
@@ -239,11 +239,10 @@ class DirectoryServer:
             users=self.users,
             quotas=self.quotas,
             s3_keys=self.s3_keys,
-            identities=IdentityServices.of(
-                store, self.clock, self.accounts, self.s3_keys, self.audit, self.identity_providers
-            ),
+            identities=IdentityServices.of(store, clock, self.accounts, self.s3_keys, self.audit, providers),
             s3_settings=S3Settings(store, self.clock, self.accounts, hooks),
             share_links=self.share_links,
+            file_access=FileAccess(store, self.clock, self.accounts, self.audit),
             access_logs=access_logs.AccessLogs(store, self.clock.wall),
             named_keys=self.named_keys,
             buckets=buckets.Buckets(store, self.clock, hooks, self.locks.end_bucket, private=settings.private_buckets),
@@ -352,7 +351,7 @@ class DirectoryServer:
 def make_hooks(features: Sequence[Feature] = (), named_keys: NamedKeys | None = None) -> Hooks:
     """Register `features`, and those that need no object."""
     data_key = no_data_key if named_keys is None else named_keys.open
-    return Hooks([object_lock.FEATURE, access_logs.FEATURE, SHARE_LINKS, *features], UploadWrites(), data_key)
+    return Hooks([object_lock.FEATURE, access_logs.FEATURE, share_links.FEATURE, *features], UploadWrites(), data_key)
 
 
 def serve(settings: Settings) -> None:

@@ -13,6 +13,7 @@ from directory_server.cluster.programs import ProgramMembers
 from directory_server.cluster.storage_keys import StorageKeys
 from directory_server.cluster.totals import ClusterTotals
 from directory_server.features.access_logs import AccessLogs
+from directory_server.features.file_access import FileAccess
 from directory_server.features.folders.calls import Folders
 from directory_server.features.identities.services import IdentityServices
 from directory_server.features.named_keys import NamedKeys
@@ -74,6 +75,7 @@ class Components:
     identities: IdentityServices
     s3_settings: S3Settings
     share_links: ShareLinks
+    file_access: FileAccess
     access_logs: AccessLogs
     named_keys: NamedKeys
     buckets: Buckets

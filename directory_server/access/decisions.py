@@ -1,7 +1,8 @@
 """Authorises people in buckets, for every door, inside the transaction that acts.
 
 The checks, in order: the limits of the person's key; a Deny of the bucket's policy; owner and administrators; an Allow
-of the policy; grants of the bucket's and the object's access control lists; whether the bucket is shared. An owner can
+of the policy; a grant on the file or on a folder that it is in; whether the bucket is shared; grants of the bucket's
+and the object's access control lists. An owner can
 always change the policy itself, so that nobody locks themselves out. A bucket without policy and lists costs no read
 beyond its row.
 """
@@ -26,6 +27,7 @@ from directory_server.people.limits import Limits, limits_of_key
 from directory_server.people.person import READING_ACTIONS, Person
 from directory_server.people.share_links import LINK_KEY_PREFIX, limits_at_commit
 from lockstep_store.wire.errors import Forbidden, NotFound
+from lockstep_store.wire.messages.access import AccessGround
 from lockstep_store.wire.messages.s3 import TAGS
 from lockstep_store.wire.messages.s3_access import S3Access
 
@@ -33,6 +35,7 @@ _OF_THE_POLICY = frozenset({"s3:putbucketpolicy", "s3:getbucketpolicy", "s3:dele
 _EXISTING_TAG = "s3:existingobjecttag/"
 _RETAIN_UNTIL = "s3:object-lock-retain-until-date"
 _REMAINING_DAYS = "s3:object-lock-remaining-retention-days"
+ALLOWING: frozenset[AccessGround] = frozenset({"owner", "administrator", "policy", "grant", "shared", "acl"})
 _NO_KEYS: Mapping[str, list[str]] = {}
 
 
@@ -150,15 +153,44 @@ class Standing:
         owners_only: bool = False,
     ) -> bool:
         """Whether the person may do `action` on the bucket, or on that path in it."""
-        if self._changes_as_reader(action) or not self._within_limits(action, path, version, keys):
-            return False
+        return self.decide(action, path, version=version, keys=keys, owners_only=owners_only) in ALLOWING
+
+    def decide(
+        self,
+        action: str,
+        path: str = "",
+        *,
+        version: str | None = None,
+        keys: Mapping[str, list[str]] = _NO_KEYS,
+        owners_only: bool = False,
+    ) -> AccessGround:
+        """Return what allows the person the action, or what refuses it: the one place where that is decided."""
+        if self._changes_as_reader(action):
+            return "read-only"
+        if not self._within_limits(action, path, version, keys):
+            return "limits"
         shared = bool(self.bucket.shared and self.person.account) and not owners_only
-        if self.ground.rules is None:
-            return self.trusted or shared or self._granted(action, path, version)
-        verdict = self._verdict(action, path, version, keys)
+        has_rules = self.ground.rules is not None
+        verdict = self._verdict(action, path, version, keys) if has_rules else None
         if verdict == "Deny" and not self._keeps_policy(action):
+            return "denied"
+        if self.trusted:
+            return "owner" if self.person.account == self.bucket.owner else "administrator"
+        if verdict == "Allow":
+            return "policy"
+        if has_rules and self._allowed_by_grant(action, path, version, keys):
+            return "grant"
+        if shared:
+            return "shared"
+        return "acl" if self._granted(action, path, version) else "nothing"
+
+    def _allowed_by_grant(self, action: str, path: str, version: str | None, keys: Mapping[str, list[str]]) -> bool:
+        found = self.rules.grants
+        if found is None:
             return False
-        return self.trusted or verdict == "Allow" or shared or self._granted(action, path, version)
+        policies = (found.named, None if "RestrictPublicBuckets" in self.rules.blocked else found.public)
+        question = self._question(action, path, version, keys)
+        return any(one is not None and one.verdict(question) == "Allow" for one in policies)
 
     def _keeps_policy(self, action: str) -> bool:
         return self.trusted and self.person.limits is None and action.lower() in _OF_THE_POLICY

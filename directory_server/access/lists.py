@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from directory_server.access import acl
 from directory_server.access.rules import ENFORCED, PREFERRED, Rules
 from directory_server.metadata.statements import access as rows
-from directory_server.metadata.statements import people, s3_settings
+from directory_server.metadata.statements import files, people, s3_settings
 from directory_server.metadata.statements.buckets import Bucket
 from directory_server.metadata.store import Reader, Row
 from lockstep_store.wire.errors import BadRequest, Forbidden
@@ -35,6 +35,11 @@ class AccessLists:
         text = s3_settings.version_values(self._reader, row[2]).get(rows.ACL)
         found: acl.Acl = json.loads(text) if text is not None else acl.default(row[7])
         return found
+
+    def on_path(self, path: str) -> list[acl.Acl]:
+        """Return the lists that concern a path: the bucket's, and its current version's if there is one."""
+        row = self._reader.one(files.CURRENT, bucket=self._bucket.name, path=path)
+        return [self.of_bucket(), *([self.of_version(row)] if row is not None else [])]
 
     def owner_of(self, row: Row) -> str:
         """Return a version's owner: its writer, unless its list names another."""

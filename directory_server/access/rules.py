@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from functools import lru_cache
 
-from directory_server.access import acl, policy, policy_documents
+from directory_server.access import acl, grants, policy, policy_documents
 from directory_server.metadata.statements import access as rows
 
 ENFORCED = "BucketOwnerEnforced"
@@ -23,6 +23,7 @@ class Rules:
     acl: acl.Acl | None = None
     blocked: frozenset[str] = frozenset()
     ownership: str = ""
+    grants: grants.Grants | None = None
 
 
 @lru_cache(maxsize=256)
@@ -34,6 +35,7 @@ def parse_rules(bucket: str, texts: tuple[tuple[str, str], ...]) -> Rules:
         json.loads(found[rows.ACL]) if rows.ACL in found else None,
         frozenset(name for name, on in json.loads(found.get(rows.PUBLIC_ACCESS_BLOCK, "{}")).items() if on),
         json.loads(found[rows.OWNERSHIP]) if rows.OWNERSHIP in found else "",
+        grants.parse(found[rows.GRANTS], bucket) if rows.GRANTS in found else None,
     )
 
 

@@ -10,8 +10,8 @@ from directory_server.access.decisions import Standing
 from directory_server.access.rules import BLOCKS, ENFORCED, OWNERSHIPS
 from directory_server.metadata.statements import s3_settings
 from directory_server.metadata.statements.access import ACL as ACL
+from directory_server.metadata.statements.access import GRANTS, OWNERSHIP, POLICY, PUBLIC_ACCESS_BLOCK
 from directory_server.metadata.statements.access import NAMES as RULES
-from directory_server.metadata.statements.access import OWNERSHIP, POLICY, PUBLIC_ACCESS_BLOCK
 from directory_server.metadata.store import Tx
 from lockstep_store.wire.errors import BadRequest, Forbidden
 
@@ -41,6 +41,8 @@ def in_order(settings: dict[str, str]) -> list[str]:
 
 def put(tx: Tx, place: Standing, name: str, value: str | None) -> None:
     """Store a setting; None removes it. BadRequest or Forbidden when the bucket cannot have it."""
+    if name == GRANTS:
+        raise BadRequest("grants have a call of their own, which checks them: use that")
     if value is not None:
         value = _checked(place, name, value)
     s3_settings.put_bucket_value(tx, place.bucket.name, name, value)
@@ -52,11 +54,14 @@ def block_public_access(tx: Tx, bucket: str) -> None:
 
 
 def policy_status(place: Standing) -> str:
-    """Return whether the policy or the bucket's list grants access to everybody."""
+    """Return whether the policy, the bucket's list or a grant gives access to everybody."""
     rules = place.rules
     by_policy = rules.policy is not None and rules.policy.public and "RestrictPublicBuckets" not in rules.blocked
+    by_grant = (
+        rules.grants is not None and rules.grants.public is not None and "RestrictPublicBuckets" not in rules.blocked
+    )
     by_list = rules.acl is not None and acl.is_public(rules.acl) and "IgnorePublicAcls" not in rules.blocked
-    return json.dumps({"IsPublic": by_policy or by_list})
+    return json.dumps({"IsPublic": by_policy or by_list or by_grant})
 
 
 def _checked(place: Standing, name: str, value: str) -> str:

@@ -7,6 +7,7 @@ the components decide everything else.
 from __future__ import annotations
 
 from directory_server.api.cluster import ClusterApi
+from directory_server.api.file_access import FileAccessApi
 from directory_server.api.file_servers import HolderApi
 from directory_server.api.folders import FolderApi
 from directory_server.api.identities import IdentityApi
@@ -65,6 +66,7 @@ class DirectoryApi:
         IdentityApi(api, components)
         QuotaApi(api, components)
         ShareApi(api, components)
+        FileAccessApi(api, components)
         DirectoryMetrics(api, components)
 
     # ------------------------------------------------------------ files and buckets

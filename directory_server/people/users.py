@@ -9,6 +9,7 @@ from __future__ import annotations
 import secrets
 
 from directory_server.metadata.statements import (
+    access,
     buckets,
     identities,
     identity_providers,
@@ -160,6 +161,7 @@ class Users:
                 people.DELETE_ACCOUNT,
             ):
                 tx.run(statement, of_account=user.name)
+            access.drop_grants_of(tx, user.name)
             _end_invitations(tx, user)
             quotas.drop_quotas(tx, quotas.ACCOUNT, user.name)
             detail = f"buckets to {request.buckets_to}" if user.buckets else ""

@@ -1,11 +1,13 @@
-"""Share links of the cluster in memory: they are made, listed and revoked; nobody visits them."""
+"""Sharing in the cluster in memory: links that nobody visits, and grants that nobody judges."""
 
 from __future__ import annotations
 
 from msgspec.structs import replace
 
 from lockstep_store.wire.errors import NotFound
+from lockstep_store.wire.messages import access as am
 from lockstep_store.wire.messages import shares as sm
+from lockstep_store.wire.messages.base import CredentialRequest
 
 NOW = 1_700_000_000.0
 
@@ -17,6 +19,8 @@ class SharesCore:
         super().__init__()
         self.links: list[sm.ShareLink] = []
         self.link_passwords: list[str] = []
+        self.grants: dict[tuple[str, str], dict[str, am.AccessLevel]] = {}
+        """Levels by account, of each bucket and path."""
 
     def _who(self, credential: str, what: str) -> str:
         raise NotImplementedError
@@ -57,3 +61,32 @@ class SharesCore:
                 self.links.remove(link)
                 return link
         raise NotFound(f"you have no link {request.id!r}")
+
+    def _access(self, request: am.AccessRequest) -> am.AccessReply:
+        self._who(request.credential, "see access")
+        return self._access_reply(request.bucket, request.path)
+
+    def _access_set(self, request: am.SetAccessRequest) -> am.AccessReply:
+        self._who(request.credential, "change access")
+        given = self.grants.setdefault((request.bucket, request.path), {})
+        if request.replace:
+            given.clear()
+        for entry in request.grants:
+            given.pop(entry.account, None)
+            if entry.level is not None:
+                given[entry.account] = entry.level
+        return self._access_reply(request.bucket, request.path)
+
+    def _access_shared_with_me(self, request: CredentialRequest) -> am.SharedWithMeReply:
+        who = self._who(request.credential, "see what is shared")
+        mine = [(place, given[who]) for place, given in self.grants.items() if who in given]
+        return am.SharedWithMeReply([am.SharedWithMe(*place, "olga", level) for place, level in mine])
+
+    def _access_reply(self, bucket: str, path: str) -> am.AccessReply:
+        given = self.grants.get((bucket, path), {})
+        people = [
+            am.AccessOf(name, [level], "grant", "a grant says so", name == "ann") for name, level in given.items()
+        ]
+        people.append(am.AccessOf(am.ANY_ACCOUNT, [], "nothing", "no rule says so"))
+        placed = [am.PlacedGrant(path, name, level) for name, level in given.items()]
+        return am.AccessReply(bucket, path, "olga", False, am.EVERYBODY in given, placed, people, True)

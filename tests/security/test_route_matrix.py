@@ -135,6 +135,10 @@ ROUTES: dict[str, Route] = {
     "link_identity": _for_administrators(404),
     "unlink_identity": _for_administrators(404, query="issuer=https://login.lab.test&subject=1"),
     # Sharing
+    "access": _ACCOUNT,
+    "set_access": Route(OWNERS, body={"path": "k"}),
+    "change_access": Route(OWNERS, body={"path": "k"}),
+    "list_shared_with_me": _ACCOUNT,
     "list_shares": _ACCOUNT,
     "create_share": Route(READERS - {"read-only"}, body={"bucket": "{bucket}", "path": "{path}"}),
     "revoke_share": Route(OWNERS, NOT_THERE),

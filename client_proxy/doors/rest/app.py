@@ -22,6 +22,7 @@ from client_proxy.doors.rest.accounts import AccountRoutes
 from client_proxy.doors.rest.authorities import AuthorityRoutes
 from client_proxy.doors.rest.buckets import BucketRoutes
 from client_proxy.doors.rest.cluster import ClusterRoutes
+from client_proxy.doors.rest.file_access import AccessRoutes
 from client_proxy.doors.rest.file_operations import file_operations
 from client_proxy.doors.rest.files import FileRoutes, Files
 from client_proxy.doors.rest.folders import FolderRoutes
@@ -229,6 +230,7 @@ def create_app(
         *BucketRoutes(directory).operations(),
         *locks.operations(),
         *changes.operations(),
+        *AccessRoutes(directory).operations(),
         *ShareRoutes(directory).operations(),
         *_people(directory, remote),
         *KmsRoutes(directory).operations(),

@@ -49,7 +49,7 @@ TAGS = {
     "Changes": "All commits, in order.",
     "Locks": "Exclusive locks with a lease, granted in order of request.",
     "Buckets": "Namespaces for files. The bucket `files` always exists and is shared.",
-    "Sharing": "Share links for people without an account.",
+    "Sharing": "Access for accounts and everybody, and links for people without an account.",
     "People": "Log-ins and API keys.",
     "Cluster": "The cluster's programs and their maintenance.",
     "About": "This description.",

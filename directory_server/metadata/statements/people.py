@@ -41,6 +41,9 @@ _SECRETS = (
 )
 _WHO = (account.c.name, account.c.admin, account.c.read_only, account.c.disabled)
 """Of a credential's account, in this order."""
+_ADMINISTRATORS = Statement(
+    select(account.c.name).where(account.c.admin.is_(True), account.c.disabled.is_(False)).order_by(account.c.name)
+)
 _ROLE = Statement(select(account.c.admin, account.c.read_only).where(account.c.name == bindparam("name")))
 _STATE = Statement(
     select(account.c.admin, account.c.read_only, account.c.disabled).where(account.c.name == bindparam("name"))
@@ -144,6 +147,11 @@ _DELETE_SETTING = Statement(delete(setting).where(setting.c.name == bindparam("s
 _UPDATE_SETTING = Statement(
     update(setting).where(setting.c.name == bindparam("setting_name")).values(value=bindparam("value"))
 )
+
+
+def administrators(reader: Reader) -> list[str]:
+    """Return the names of the administrators that are not disabled, in order."""
+    return [str(row[0]) for row in reader.all(_ADMINISTRATORS)]
 
 
 def role_of(reader: Reader, name: str) -> tuple[bool, bool]:

@@ -7,6 +7,7 @@ following the journal, transferring files.
 
 from __future__ import annotations
 
+from lockstep_store.client.api.access import AccessCalls
 from lockstep_store.client.api.cluster import ClusterCalls
 from lockstep_store.client.api.files import FileCalls
 from lockstep_store.client.api.folders import FolderCalls
@@ -31,6 +32,7 @@ class ApiCalls(
     BucketCalls,
     FileCalls,
     ShareCalls,
+    AccessCalls,
     FolderCalls,
     JournalCalls,
     LockCalls,

@@ -38,6 +38,7 @@ COMMANDS = {
     "unlock": "locks.unlock",
     "locks": "locks.locks",
     "watch": "watch.watch",
+    "access": "access.access",
     "share": "shares.share",
     "status": "status.status",
     "servers": "servers.servers",

@@ -20,6 +20,7 @@ from lockstep_store.wire.digest import chunk_digest
 from lockstep_store.wire.errors import (
     from_problem,
 )
+from lockstep_store.wire.messages import access, quotas, read_leases, redo, second_factor, shares, users
 from lockstep_store.wire.messages import authorities as ca
 from lockstep_store.wire.messages import buckets as bm
 from lockstep_store.wire.messages import cluster as cm
@@ -31,7 +32,6 @@ from lockstep_store.wire.messages import kms as km
 from lockstep_store.wire.messages import locks as lm
 from lockstep_store.wire.messages import people as am
 from lockstep_store.wire.messages import programs as pm
-from lockstep_store.wire.messages import quotas, read_leases, redo, second_factor, shares, users
 from lockstep_store.wire.messages import recovery as rm
 from lockstep_store.wire.messages import s3 as s3
 from lockstep_store.wire.messages import servers as s
@@ -73,6 +73,7 @@ FROM_PROXIES = {
         jm,
         km,
         quotas,
+        access,
         read_leases,
         rm,
         redo,

@@ -18,6 +18,7 @@ from lockstep_store.wire.codec import Call
 from lockstep_store.wire.digest import chunk_digest
 from lockstep_store.wire.errors import OutOfDate, Starting, Unavailable
 from lockstep_store.wire.messages import (
+    access,
     authorities,
     buckets,
     cluster,
@@ -130,7 +131,7 @@ HELD_WHILE_STARTING = {
     recovery.BACKUP_PATH,
     *(
         call.path
-        for module in (identities, shares, single_sign_on)
+        for module in (access, identities, shares, single_sign_on)
         for call in vars(module).values()
         if isinstance(call, Call)
     ),

@@ -1,0 +1,100 @@
+"""Explains who may do what with a file or folder, by asking the function that decides about requests.
+
+An explanation has no request, so a policy's conditions on one (an address, an agent) do not hold in it: it says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from directory_server.access import grants
+from directory_server.access.decisions import ALLOWING, Standing, standing
+from directory_server.access.grants import Grant
+from directory_server.metadata.statements import people
+from directory_server.metadata.store import Reader
+from directory_server.people.person import Person
+from lockstep_store.wire.messages.access import (
+    ANY_ACCOUNT,
+    EVERYBODY,
+    AccessGround,
+    AccessLevel,
+    AccessOf,
+)
+
+ASKED: dict[AccessLevel, str] = {"read": "s3:GetObject", "write": "s3:PutObject", "manage": "s3:PutObjectAcl"}
+"""The action that stands for each level."""
+MAX_PEOPLE = 1000
+
+
+def key_for(path: str) -> str:
+    """Return the key that stands for a path in questions: a folder's own, and for the whole bucket one that only
+    patterns for everything in it match."""
+    return path or "/"
+
+
+def grants_on(place: Standing, path: str) -> list[Grant]:
+    """Return the grants that concern a file or folder, its own last."""
+    found = place.rules.grants
+    return [] if found is None else [one for one in found.all if one.covers(path)]
+
+
+def explain_all(place: Standing, path: str) -> list[AccessOf]:
+    """Explain the owner, the administrators, whoever a rule names, and everybody else."""
+    return [explain(place, name, path) for name in [*_named(place, path), ANY_ACCOUNT, EVERYBODY]]
+
+
+def explain(place: Standing, name: str, path: str) -> AccessOf:
+    """Explain one account, EVERYBODY or ANY_ACCOUNT; `place` is anybody's standing in the bucket."""
+    asked = standing(place.reader, place.bucket.name, _person(place.reader, name), place.at)
+    key = key_for(path)
+    decided = {level: asked.decide(action, key, owners_only=level == "manage") for level, action in ASKED.items()}
+    levels = [level for level, ground in decided.items() if ground in ALLOWING]
+    ground = decided[levels[0]] if levels else decided["read"]
+    return AccessOf(name, levels, ground, _words(asked, name, ground, path), asked.is_for_this_request)
+
+
+def _person(reader: Reader, name: str) -> Person:
+    if name in (EVERYBODY, ANY_ACCOUNT):
+        # No rule names this one, so it has what all accounts have.
+        return Person("" if name == EVERYBODY else ANY_ACCOUNT, False, "")
+    admin, read_only = people.role_of(reader, name)
+    return Person(name, admin, "", read_only=read_only)
+
+
+def _named(place: Standing, path: str) -> list[str]:
+    """Return the accounts that may have access of their own, in order: owner, administrators, then by name."""
+    first = [place.bucket.owner, *people.administrators(place.reader)]
+    found = {name for name in _in_rules(place, path) if name and ":" not in name and place.is_account(name)}
+    return [*dict.fromkeys(first), *sorted(found.difference(first))][:MAX_PEOPLE]
+
+
+def _in_rules(place: Standing, path: str) -> Iterator[str]:
+    rules = place.rules
+    if rules.policy is not None:
+        for statement in rules.policy.statements:
+            yield from statement.principals.accounts
+    for one in grants_on(place, path):
+        yield one.account
+    for listed in place.lists.on_path(path):
+        for grant in listed["Grants"]:
+            yield grant["Grantee"].get("ID", "")
+
+
+def _words(asked: Standing, name: str, ground: AccessGround, path: str) -> str:
+    bucket, owner = asked.bucket.name, asked.bucket.owner
+    if ground == "grant":
+        paths = [one.path for one in grants_on(asked, path) if one.account in (name, EVERYBODY)]
+        where = max(paths, key=len, default="")
+        kind = "folder" if grants.is_folder(where) else "file"
+        return f"a grant on the {kind} {where!r}" if where else f"a grant on the whole bucket {bucket!r}"
+    return {
+        "owner": f"owns bucket {bucket!r}",
+        "administrator": "is an administrator",
+        "policy": f"the policy of bucket {bucket!r} allows it",
+        "shared": f"bucket {bucket!r} is shared with all accounts",
+        "acl": "an access control list of the file or its bucket allows it",
+        "denied": f"the policy of bucket {bucket!r} denies it",
+        "read-only": "the account may only read",
+        "limits": "the limits of the key do not allow it",
+        "nothing": f"no rule of bucket {bucket!r} allows it; it belongs to {owner}",
+    }[ground]

@@ -1,0 +1,107 @@
+"""Access to a file or a folder: who has it, why, and the grants that give it to accounts or to everybody.
+
+Grants, the bucket's policy, its access control lists and its sharing are one model: the same function judges them for
+every door.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from msgspec import Meta
+
+from lockstep_store.wire.codec import Call
+from lockstep_store.wire.messages.base import Bucket, Credential, CredentialRequest, Message, PathText, Text
+
+EVERYBODY = ":everybody"
+"""In place of an account: everybody, with an account or without. No account's name has a colon."""
+ANY_ACCOUNT = ":accounts"
+"""In explanations: whoever has an account, also one that no rule names."""
+MAX_ENTRIES = 500
+
+AccessLevel = Literal["read", "write", "manage"]
+"""Each includes the one before. `manage` also deletes versions for good, and changes grants at and below its path."""
+AccessGround = Literal[
+    "owner", "administrator", "policy", "grant", "shared", "acl", "denied", "read-only", "limits", "nothing"
+]
+"""What decided. The first six allow."""
+
+
+class GrantEntry(Message):
+    """What a grant at one path gives to an account, or to EVERYBODY; None removes it."""
+
+    account: Text
+    level: AccessLevel | None
+
+
+class PlacedGrant(Message):
+    """A grant, with the file or folder that it is made for."""
+
+    path: str
+    account: str
+    level: AccessLevel
+
+
+class AccessOf(Message):
+    """What one account may do, and what decides that.
+
+    `levels` are those that it has. `ground` is what gives the first of them, or what refuses it; `because` says it in
+    words. `conditional`: a policy's condition on the request (an address, a time) can change it.
+    """
+
+    account: str
+    levels: list[AccessLevel]
+    ground: AccessGround
+    because: str
+    conditional: bool = False
+
+
+class AccessRequest(Message):
+    """Who may do what with a file or folder. With `account` only that one, which may always ask about itself."""
+
+    credential: Credential
+    bucket: Bucket
+    path: PathText = ""
+    account: Text = ""
+
+
+class AccessReply(Message):
+    bucket: str
+    path: str
+    owner: str
+    shared: bool
+    public: bool
+    """Whether people without an account may read it."""
+    grants: list[PlacedGrant]
+    """Those that concern the path: its own, and those of the folders that it is in."""
+    people: list[AccessOf]
+    """The owner, administrators, whoever a rule names, EVERYBODY and ANY_ACCOUNT."""
+    may_change: bool = False
+
+
+class SetAccessRequest(Message):
+    """Change the grants of exactly this path; those of folders above it stay. With `replace`, others of it end."""
+
+    credential: Credential
+    bucket: Bucket
+    path: PathText
+    grants: Annotated[list[GrantEntry], Meta(max_length=MAX_ENTRIES)]
+    replace: bool = True
+
+
+class SharedWithMe(Message):
+    """A file or folder in somebody else's bucket that a grant names the caller for."""
+
+    bucket: str
+    path: str
+    owner: str
+    level: AccessLevel
+
+
+class SharedWithMeReply(Message):
+    items: list[SharedWithMe]
+
+
+ACCESS = Call("/v1/access", AccessRequest, AccessReply)
+SET_ACCESS = Call("/v1/access/set", SetAccessRequest, AccessReply)
+SHARED_WITH_ME = Call("/v1/access/shared-with-me", CredentialRequest, SharedWithMeReply)
