@@ -166,6 +166,18 @@ def test_names_cannot_break_a_page_or_a_header(olga: Person, bucket: str, visito
         assert b"<img" not in visitor.get(f"/s/{single['token']}").body
 
 
+def test_a_customers_encryption_stays_closed(olga: Person, bucket: str, visitor: Visitor) -> None:
+    """Content under a key that the cluster lacks is not there for visitors, and no word names the bucket."""
+    key = {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": "k" * 32}
+    olga.s3.put_object(Bucket=bucket, Key="sealed/x", Body=b"x", **key)
+    home = f"/s/{share(olga, bucket, 'sealed/')['token']}"
+    answer = visitor.get(f"{home}/f/x")
+    assert answer.status == 404
+    assert bucket.encode() not in answer.body
+    with zipfile.ZipFile(io.BytesIO(visitor.get(f"{home}/zip").body)) as found:
+        assert found.namelist() == ["NOT INCLUDED.txt"]
+
+
 def test_a_zip_unpacks_below_its_folder(olga: Person, bucket: str, visitor: Visitor) -> None:
     """Names that S3 clients alone can make lead nowhere: they are left out, and the archive says so."""
     for key in ("odd/../../evil", "odd/..\\evil.txt", "odd/c:evil", "odd/A.txt", "odd/a.txt", "odd//x"):
@@ -198,6 +210,20 @@ def test_a_link_ends_at_once(rig: S3Rig, olga: Person, eve: Person, bucket: str,
     assert visitor.get(f"/s/{other['token']}").status == 404
 
 
+def test_owners_see_every_link_into_their_bucket(olga: Person, eve: Person, bucket: str) -> None:
+    """Others see those that they made themselves, there and everywhere."""
+    olga.let(bucket, eve, "s3:GetObject")
+    of_olga, of_eve = share(olga, bucket, "plan.txt")["id"], share(eve, bucket, "plan.txt")["id"]
+
+    def listed(person: Person, query: str) -> set[str]:
+        return {one["id"] for one in person.ask("GET", f"/shares{query}").json["shares"]}
+
+    assert listed(olga, f"?bucket={bucket}") == {of_olga, of_eve}
+    assert listed(eve, f"?bucket={bucket}") == {of_eve}
+    assert of_eve not in listed(olga, "")
+    assert of_olga in listed(olga, "")
+
+
 def change(rig: S3Rig, target: str, **members: Any) -> None:
     """A PATCH by the administrator."""
     answer = rig.cluster.ask("PATCH", target, json.dumps(members).encode(), Content_Type="application/json")
@@ -207,8 +233,9 @@ def change(rig: S3Rig, target: str, **members: Any) -> None:
 def test_a_link_has_its_makers_rights_now(rig: S3Rig, olga: Person, bucket: str, visitor: Visitor) -> None:
     """Without the right it cannot be made; when the right goes, it is dead; when it comes back, it works."""
     dora = Person(rig, "dora")
-    body = json.dumps({"bucket": bucket, "path": "plan.txt"}).encode()
-    assert dora.ask("POST", "/shares", body, Content_Type="application/json").status == 403
+    for wanted in ({"path": "plan.txt"}, {"path": "in/"}, {"path": "in/", "mode": "upload"}, {"path": "not there"}):
+        body = json.dumps({"bucket": bucket, **wanted}).encode()
+        assert dora.ask("POST", "/shares", body, Content_Type="application/json").status == 403
     olga.let(bucket, dora, "s3:GetObject", "s3:ListBucket")
     home = f"/s/{share(dora, bucket, 'plan.txt')['token']}"
     folder = f"/s/{share(dora, bucket, 'in/')['token']}"
@@ -244,6 +271,7 @@ def test_a_link_expires(rig: S3Rig, olga: Person, eve: Person, bucket: str, visi
     olga.let(bucket, eve, "s3:GetObject")
     asked = json.dumps({"bucket": bucket, "path": "plan.txt", "expires_in": None}).encode()
     assert eve.ask("POST", "/shares", asked, Content_Type="application/json").status == 403
+    lasting = json.dumps({"bucket": bucket, "path": "plan.txt"}).encode()
     rule = f"/share-rules/{bucket}"
     assert eve.ask("PUT", rule, b'{"links": "any"}', Content_Type="application/json").status == 403
     assert olga.ask("PUT", rule, b'{"links": "any"}', Content_Type="application/json").status == 200
@@ -251,6 +279,8 @@ def test_a_link_expires(rig: S3Rig, olga: Person, eve: Person, bucket: str, visi
     for links, allowed in (("any", 200), ("expiring", 404), ("owner", 404), ("off", 404), ("any", 200)):
         olga.ask("PUT", rule, json.dumps({"links": links}).encode(), Content_Type="application/json")
         assert visitor.get(eves).status == allowed
+        status = eve.ask("POST", "/shares", lasting, Content_Type="application/json").status
+        assert status == (201 if links in ("any", "expiring") else 403)
         assert visitor.get(endless).status == (404 if links == "off" else 200)
     rig.cluster.pass_time(61)
     assert visitor.get(soon).status == visitor.get(f"{soon}/f").status == 404

@@ -16,7 +16,7 @@ from typing import Any
 from client_proxy.core.requests import Read
 from client_proxy.doors.shares.files import SharedFiles
 from client_proxy.doors.shares.names import in_archive
-from lockstep_store.wire.errors import BadName, Forbidden, NotFound
+from lockstep_store.wire.errors import BadRequest, Forbidden, NotFound
 from lockstep_store.wire.messages.files import FileVersion, ListRequest
 from lockstep_store.wire.names import check_path
 
@@ -54,7 +54,7 @@ def archive(files: SharedFiles, access: Callable[[], str], bucket: str, folder: 
             try:
                 check_path(version.path)
                 opened = files.open(Read(access(), bucket, version.path))
-            except (BadName, NotFound, Forbidden):
+            except (BadRequest, NotFound, Forbidden):
                 missing.append(name)
                 continue
             with closing(opened), made.open(_entry(name, opened.version), "w", force_zip64=True) as entry:

@@ -19,7 +19,7 @@ from lockstep_store.runtime.http import conditions
 from lockstep_store.runtime.http.api import RawReply
 from lockstep_store.runtime.http.content import StreamedContent, content_body
 from lockstep_store.runtime.http.untrusted_content import UNTRUSTED_CONTENT
-from lockstep_store.wire.errors import BadName, NotFound, Unavailable
+from lockstep_store.wire.errors import BadName, BadRequest, NotFound, Unavailable
 from lockstep_store.wire.messages.files import FileVersion, ListRequest
 from lockstep_store.wire.messages.shares import OPEN_SHARE, USE_SHARE, OpenShareReply, OpenShareRequest, UseShareRequest
 from lockstep_store.wire.names import check_path
@@ -117,7 +117,10 @@ class ShareReading:
         resumes = "HTTP_RANGE" in visit.environ
         if link.used_up and not resumes:
             return used_up()
-        opened = self._files.open(Read(visit.access(), link.bucket, path))
+        try:
+            opened = self._files.open(Read(visit.access(), link.bucket, path))
+        except BadRequest as error:  # a customer's key encrypted it (SSE-C); the words name the bucket
+            raise NotFound("there is no such file here") from error
         body: list[bytes] | StreamedContent = []
         try:
             version, environ = opened.version, visit.environ

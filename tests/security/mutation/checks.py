@@ -121,6 +121,7 @@ NO_CHECKS: dict[str, str] = {
         )
     },
     "directory_server.access.decisions:Standing._forbidden:_changes_as_reader": "chooses the words of a refusal",
+    "directory_server.access.decisions:Standing.decide:owner": "chooses the words of an explanation",
     "directory_server.api.router:DirectoryApi._put_bucket_setting:identify": "names who changed it, after the change",
     "directory_server.files.buckets:Buckets.create.work:owner": "chooses the words of a refusal",
     "client_proxy.doors.s3.door:S3Door._answer:identify": "asks the gate, whose own checks are in the list",
