@@ -31,6 +31,7 @@ BEYOND_SCHEMAS = {
     "create_folder": "the slash at a folder's end counts towards the length of its name",
     "delete_folder": "the slash at a folder's end counts towards the length of its name",
     "move_folder": "a folder cannot be moved into itself",
+    "create_share": "1.0 is an integer to a schema",
     "set_account_quota": "1.0 is an integer to a schema",
     "set_bucket_quota": "1.0 is an integer to a schema",
     "acquire_lock": "what a path is depends on the bucket beside it",
