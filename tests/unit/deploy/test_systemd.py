@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -55,3 +57,26 @@ def test_a_unit_sets_what_its_program_knows(unit: Path) -> None:
     variables = re.findall(r"^Environment=(\w+)=", text, re.MULTILINE)
     assert len(variables) >= 2
     assert [name for name in variables if name not in shown.replace("\n", " ")] == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give folders to another user")
+@pytest.mark.skipif(shutil.which("systemd-sysusers") is None, reason="systemd-sysusers is not installed")
+def test_the_user_and_the_folders_are_made(tmp_path: Path) -> None:
+    """As installed by the documented commands: the user has no log-in, and nobody else enters its data."""
+    for tool, folder in (("sysusers", "sysusers.d"), ("tmpfiles", "tmpfiles.d")):
+        installed = tmp_path / "usr" / "lib" / folder / "lockstep.conf"
+        installed.parent.mkdir(parents=True)
+        installed.write_text((ROOT / "deploy" / "systemd" / f"lockstep.{tool}.conf").read_text())
+    (tmp_path / "etc").mkdir()
+    for command in (["systemd-sysusers"], ["systemd-tmpfiles", "--create"]):
+        ended = subprocess.run(
+            [*command, f"--root={tmp_path}"], capture_output=True, text=True, check=False, timeout=240
+        )
+        assert ended.returncode == 0, ended.stderr
+    (entry,) = (line for line in (tmp_path / "etc" / "passwd").read_text().splitlines() if line.startswith("lockstep:"))
+    user = entry.split(":")
+    assert user[5:] == ["/var/lib/lockstep", "/usr/sbin/nologin"]
+    data = (tmp_path / "var" / "lib" / "lockstep").stat()
+    assert (stat.S_IMODE(data.st_mode), data.st_uid) == (0o700, int(user[2]))
+    settings = (tmp_path / "etc" / "lockstep").stat()
+    assert (stat.S_IMODE(settings.st_mode), settings.st_gid) == (0o750, int(user[3]))
