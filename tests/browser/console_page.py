@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tests.browser.page_sources import libraries
+from tests.waiting import PATIENCE_SECONDS
 
 
 class ConsolePage:
@@ -14,6 +15,7 @@ class ConsolePage:
         self._context = context
         self.url = url
         self.faults: list[str] = []
+        context.set_default_timeout(1000 * PATIENCE_SECONDS)
         self.page = context.new_page()
         self.page.on("pageerror", lambda error: self.faults.append(str(error)))
         self.page.on("console", self._note)

@@ -1,11 +1,14 @@
 import { Button, Group, Text } from '@mantine/core';
 import { useMutation, useQueryClient } from '@tanstack/react-query';
+import { useState } from 'react';
 
 import { api, data } from '../api/client';
 import { Dialog } from '../shell/Dialog';
 import { useNotices } from '../shell/notices';
-import { useTexts, words } from '../texts';
+import { useTexts } from '../texts';
 import type { Entry } from './entries';
+import { FolderFailure } from './FolderFailure';
+import { deleteFolder, type FolderChange } from './folders';
 import { heldLocks } from './uploads';
 
 interface Props {
@@ -15,38 +18,27 @@ interface Props {
   onClose: () => void;
 }
 
-/** Asks before a file is deleted, and says whether it can come back. */
+/** Asks before a file or a folder is deleted, and says whether it can come back. */
 export function DeleteDialog({ bucket, entry, keepsVersions, onClose }: Props) {
   const texts = useTexts();
   const { say } = useNotices();
   const cache = useQueryClient();
+  const [change, setChange] = useState<FolderChange>();
+  const isFolder = entry.kind === 'folder';
   const remove = useMutation({
-    mutationFn: () => {
-      const lock = heldLocks.numberOf(bucket, entry.path);
-      return data(
-        api.DELETE('/api/v1/files/{bucket}/{path}', {
-          params: {
-            path: { bucket, path: entry.path },
-            header: lock === undefined ? {} : { 'X-Lockstep-Lock': lock },
-          },
-        }),
-      );
-    },
-    onSuccess: async () => {
-      await cache.invalidateQueries({ queryKey: ['files', bucket] });
+    mutationFn: () => (isFolder ? deleteFolder(bucket, entry.path, setChange) : deleteFile(bucket, entry.path)),
+    onSuccess: () => {
       say(texts.files.deleted(entry.name));
       onClose();
     },
+    onSettled: () => cache.invalidateQueries({ queryKey: ['files', bucket] }),
   });
-  const explained = keepsVersions ? texts.files.confirmVersioned : texts.files.confirmForGood;
+  const said = isFolder ? texts.folders : texts.files;
+  const explained = keepsVersions ? said.confirmVersioned : said.confirmForGood;
   return (
-    <Dialog title={texts.files.confirmTitle} onClose={onClose}>
+    <Dialog title={said.confirmTitle} onClose={onClose}>
       <Text className="breakable">{explained(entry.name)}</Text>
-      {remove.isError && (
-        <Text role="alert" c="var(--mantine-color-error)" mt="sm">
-          {words(remove.error, texts)}
-        </Text>
-      )}
+      <FolderFailure error={remove.error} change={remove.isPending ? change : undefined} />
       <Group justify="flex-end" mt="lg">
         <Button variant="default" onClick={onClose} data-autofocus>
           {texts.app.cancel}
@@ -57,4 +49,10 @@ export function DeleteDialog({ bucket, entry, keepsVersions, onClose }: Props) {
       </Group>
     </Dialog>
   );
+}
+
+async function deleteFile(bucket: string, path: string): Promise<void> {
+  const lock = heldLocks.numberOf(bucket, path);
+  const header = lock === undefined ? {} : { 'X-Lockstep-Lock': lock };
+  await data(api.DELETE('/api/v1/files/{bucket}/{path}', { params: { path: { bucket, path }, header } }));
 }

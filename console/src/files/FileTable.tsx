@@ -22,12 +22,14 @@ interface Props {
   onDelete: (entry: Entry) => void;
   /** What stands beside a file's name, such as who has locked it. */
   badge: (entry: Entry) => ReactNode;
-  /** The items of a file's menu. */
+  /** The items of an entry's menu. */
   menu: (entry: Entry) => ReactNode;
+  /** Whether folders have a menu, too. */
+  canChangeFolders: boolean;
 }
 
 /** A folder's entries. Only the rows in view are in the document, so a million of them scroll as ten do. */
-export function FileTable({ bucket, entries, order, onOrder, onEnd, onDelete, badge, menu }: Props) {
+export function FileTable({ bucket, entries, order, onOrder, onEnd, onDelete, badge, menu, canChangeFolders }: Props) {
   const texts = useTexts();
   const scroller = useRef<HTMLDivElement>(null);
   const rows = useVirtualizer({
@@ -66,7 +68,7 @@ export function FileTable({ bucket, entries, order, onOrder, onEnd, onDelete, ba
     const target = targets[event.key];
     const entry = entries[index];
     if (target !== undefined) focusRow(target);
-    else if (event.key === 'Delete' && entry?.kind === 'file') onDelete(entry);
+    else if (event.key === 'Delete' && entry) onDelete(entry);
     else return;
     event.preventDefault();
   }
@@ -106,7 +108,7 @@ export function FileTable({ bucket, entries, order, onOrder, onEnd, onDelete, ba
                 className="file-row"
                 style={{ position: 'absolute', inset: '0 0 auto', height: ROW_PIXELS, translate: `0 ${start}px` }}
               >
-                <Row bucket={bucket} entry={entry} badge={badge} menu={menu} />
+                <Row {...{ bucket, entry, badge, menu, canChangeFolders }} />
               </div>
             );
           })}
@@ -116,7 +118,9 @@ export function FileTable({ bucket, entries, order, onOrder, onEnd, onDelete, ba
   );
 }
 
-function Row({ bucket, entry, badge, menu }: Pick<Props, 'bucket' | 'badge' | 'menu'> & { entry: Entry }) {
+type RowProps = Pick<Props, 'bucket' | 'badge' | 'menu' | 'canChangeFolders'> & { entry: Entry };
+
+function Row({ bucket, entry, badge, menu, canChangeFolders }: RowProps) {
   const texts = useTexts();
   const isFile = entry.kind === 'file';
   return (
@@ -136,7 +140,7 @@ function Row({ bucket, entry, badge, menu }: Pick<Props, 'bucket' | 'badge' | 'm
         {entry.author}
       </div>
       <div role="cell" className="cell-actions">
-        {isFile && (
+        {(isFile || canChangeFolders) && (
           <Menu position="bottom-end" withInitialFocusPlaceholder={false} portalProps={{ target: '#menus' }}>
             <Menu.Target>
               <ActionIcon variant="subtle" color="gray" aria-label={texts.files.more(entry.name)}>

@@ -13,6 +13,7 @@ import { DeleteDialog } from './DeleteDialog';
 import { chosenFiles, droppedFiles, type Picked } from './dropped';
 import { BY_NAME, type Entry, type Order } from './entries';
 import { FileTable } from './FileTable';
+import { FolderDialog } from './FolderDialog';
 import { UploadPanel } from './UploadPanel';
 import { Uploads } from './uploads';
 import { useChanges } from './useChanges';
@@ -35,11 +36,12 @@ export function FolderPage({ account, bucket, folder }: Props) {
   const [filter, setFilter] = useState('');
   const [order, setOrder] = useState<Order>(BY_NAME);
   const [isOver, setIsOver] = useState(false);
-  const [dialog, setDialog] = useState<{ kind: 'delete' | 'versions'; entry: Entry }>();
+  const [dialog, setDialog] = useState<{ kind: 'delete' | 'versions' | 'rename'; entry: Entry }>();
+  const [isCreating, setIsCreating] = useState(false);
   const buckets = useBuckets();
   const listing = useListing(bucket, folder, filter, order, texts.locale);
   const locks = useLocks(account, LOCKS_MILLISECONDS);
-  useChanges(bucket, folder);
+  useChanges(bucket, folder, listing.isSuccess);
   const canWrite = !account.readOnly;
   const keepsVersions = buckets.data?.buckets.find(({ name }) => name === bucket)?.versioning === 'enabled';
   const { hasNextPage, isFetchingNextPage, fetchNextPage } = listing;
@@ -66,7 +68,9 @@ export function FolderPage({ account, bucket, folder }: Props) {
   return (
     <div className="folder" data-over={isOver || undefined} onDrop={drop} onDragOver={drag} onDragLeave={() => setIsOver(false)}>
       <Head bucket={bucket} folder={folder}>
-        {canWrite && <UploadButtons onFiles={(files) => add(chosenFiles(files))} />}
+        {canWrite && (
+          <UploadButtons onFiles={(files) => add(chosenFiles(files))} onNewFolder={() => setIsCreating(true)} />
+        )}
       </Head>
       <Group gap="sm" mb="xs">
         <TextInput
@@ -109,7 +113,15 @@ export function FolderPage({ account, bucket, folder }: Props) {
           onEnd={onEnd}
           onDelete={(entry) => canWrite && setDialog({ kind: 'delete', entry })}
           badge={(entry) => <LockBadge lock={locks.lockOn(bucket, entry.path)} account={account} />}
-          menu={(entry) => (
+          canChangeFolders={canWrite}
+          menu={(entry) => entry.kind === 'folder' ? (
+            <>
+              <Menu.Item onClick={() => setDialog({ kind: 'rename', entry })}>{texts.folders.rename}</Menu.Item>
+              <Menu.Item className="danger" onClick={() => setDialog({ kind: 'delete', entry })}>
+                {texts.files.remove}
+              </Menu.Item>
+            </>
+          ) : (
             <>
               {entry.readable && (
                 <Menu.Item component="a" href={fileAddress(bucket, entry.path)} download={entry.name}>
@@ -130,6 +142,10 @@ export function FolderPage({ account, bucket, folder }: Props) {
       <UploadPanel uploads={uploads} />
       {dialog?.kind === 'delete' && (
         <DeleteDialog {...dialog} bucket={bucket} keepsVersions={keepsVersions} onClose={() => setDialog(undefined)} />
+      )}
+      {isCreating && <FolderDialog bucket={bucket} parent={folder} onClose={() => setIsCreating(false)} />}
+      {dialog?.kind === 'rename' && (
+        <FolderDialog bucket={bucket} parent={folder} name={dialog.entry.name} onClose={() => setDialog(undefined)} />
       )}
       {dialog?.kind === 'versions' && (
         <VersionsDialog {...dialog} bucket={bucket} canRestore={canWrite} onClose={() => setDialog(undefined)} />
@@ -166,7 +182,7 @@ function Head({ bucket, folder, children }: { bucket: string; folder: string; ch
   );
 }
 
-function UploadButtons({ onFiles }: { onFiles: (files: File[]) => void }) {
+function UploadButtons({ onFiles, onNewFolder }: { onFiles: (files: File[]) => void; onNewFolder: () => void }) {
   const texts = useTexts();
   return (
     <Group gap="xs">
@@ -184,6 +200,9 @@ function UploadButtons({ onFiles }: { onFiles: (files: File[]) => void }) {
           </Button>
         )}
       </FileButton>
+      <Button size="xs" variant="default" onClick={onNewFolder}>
+        {texts.folders.create}
+      </Button>
     </Group>
   );
 }

@@ -23,6 +23,7 @@ export function useListing(bucket: string, folder: string, text: string, order: 
       ),
     initialPageParam: '',
     getNextPageParam: (page) => page.next_after,
+    refetchOnWindowFocus: false, // the journal tells when it has changed
   });
   const { data: loaded, hasNextPage, isFetchingNextPage, fetchNextPage, isError } = found;
   const entries = useMemo(() => entriesOf(loaded?.pages ?? [], folder), [loaded, folder]);

@@ -14,6 +14,7 @@ from local_cluster import console_build
 from local_cluster.console import build_in_background, console_folder, is_built, source_digest, write_state
 from local_cluster.console_build import Build, BuildFailure, Node, build, is_usable
 from local_cluster.plan import ClusterSettings, Folder, plan_programs
+from local_cluster.progress import next_step
 from tests import ROOT
 from tests.waiting import wait_until
 
@@ -185,3 +186,12 @@ def test_a_state_is_replaced_as_a_whole(target: Path) -> None:
     write_state(target, "failed", "Why.")
     assert [path.name for path in target.iterdir()] == ["build.json"]
     assert json.loads((target / "build.json").read_text()) == {"state": "failed", "detail": "Why."}
+
+
+def test_a_start_says_where_the_page_is(tmp_path: Path) -> None:
+    """With a remark while it is being built; nothing without a page."""
+    folder = Folder(tmp_path, tmp_path / "certs", tmp_path / "page")
+    steps = next_step(folder, ROOT, tmp_path, "https://127.0.0.1:5000", "being built")
+    assert "Browser:        https://127.0.0.1:5000/  (being built)\n" in steps
+    without = next_step(Folder(tmp_path, tmp_path / "certs"), ROOT, tmp_path, "https://127.0.0.1:5000")
+    assert "Browser" not in without
