@@ -74,6 +74,14 @@ ROUTES: dict[str, Route] = {
     "restore_version": Route(WRITERS, body={"version": "{version}"}),
     "changes": Route(LIVE, query="cursor={cursor}", sees_bucket=OWNERS),
     "changes of a bucket": Route(READERS, query="bucket={bucket}&cursor={cursor}"),
+    # Folders
+    "create_folder": Route(WRITERS, body={"bucket": "{bucket}", "path": "{new}"}),
+    "move_folder": Route(WRITERS, body={"bucket": "{bucket}", "path": "in", "to_path": "moved"}),
+    "delete_folder": Route(WRITERS),
+    "list_folder_changes": _ACCOUNT,
+    "get_folder_change": Route(OWNERS, NOT_THERE),
+    "retry_folder_change": Route(OWNERS, NOT_THERE, otherwise=(409,)),  # there is nothing left to do
+    "stop_folder_change": Route(OWNERS, NOT_THERE),
     # Buckets
     "list_buckets": Route(LIVE, sees_bucket=OWNERS),
     "create_bucket": Route(MEMBERS, body={"name": "{new}"}),
@@ -250,6 +258,8 @@ class World:
             (("changes", "changes of a bucket"), self._change),
             (("drain_server", "remove_server"), self._server),
             (("revoke_share",), self._share),
+            (("move_folder", "delete_folder"), self._folder),
+            (("get_folder_change", "retry_folder_change", "stop_folder_change"), self._folder_change),
         ):
             if id in ids:
                 make()
@@ -317,6 +327,14 @@ class World:
     def _change(self) -> None:
         self._values["cursor"] = str(self._everybody.ask("administrator", "GET", "/cluster").json["cursor"])
         assert self._everybody.ask("owner", "PUT", f"/files/{self.bucket}/new", b"content").status == 201
+
+    def _folder(self) -> None:
+        self._values["path"] = "in"
+        assert self._everybody.ask("owner", "PUT", f"/files/{self.bucket}/in/k", b"content").status == 201
+
+    def _folder_change(self) -> None:
+        self._folder()
+        self._values["id"] = self._make("owner", "/folders/move", bucket=self.bucket, path="in", to_path="out")["id"]
 
     def _share(self) -> None:
         self._values["id"] = self._make("owner", "/shares", bucket=self.bucket, path="k")["id"]

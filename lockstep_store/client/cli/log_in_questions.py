@@ -12,6 +12,8 @@ from lockstep_store.client.credentials import authority_of
 from lockstep_store.wire.errors import BadRequest
 from lockstep_store.wire.messages.people import LoginReply
 
+_LOG_IN = "the user name and the password"
+
 
 def remember(app: App, api: Client, account: str, reply: LoginReply) -> None:
     """Store a log-in for the next commands."""
@@ -30,16 +32,19 @@ def ask(question: str) -> str:
     return read_line()
 
 
-def ask_password(question: str = "Password", *, repeat: bool = False) -> str:
-    """Ask for a password on the terminal, or read a line of standard input; `repeat` asks twice."""
+def ask_password(question: str = "Password", *, repeat: bool = False, what: str = _LOG_IN) -> str:
+    """Ask for a password on the terminal, or read a line of standard input; `repeat` asks twice.
+
+    `what` names what is missing if the input has ended.
+    """
     if sys.stdin.isatty():
         return str(click.prompt(question, hide_input=True, confirmation_prompt=repeat, err=True))
-    return read_line()
+    return read_line(what=what)
 
 
-def read_line(*, required: bool = True) -> str:
+def read_line(*, required: bool = True, what: str = _LOG_IN) -> str:
     """A line of standard input. `getpass` would ignore a pipe and use the terminal, or warn and echo."""
     line = sys.stdin.readline()
     if not line and required:
-        raise BadRequest("standard input ended before the user name and the password")
+        raise BadRequest(f"standard input ended before {what}")
     return line.rstrip("\r\n")

@@ -129,7 +129,7 @@ def _password(ask: bool, file: Path | None) -> str:
     if ask and file is not None:
         raise BadRequest("give the password with --password or --password-file, not both")
     if file is None:
-        return ask_password("Password of the link", repeat=True) if ask else ""
+        return ask_password("Password of the link", repeat=True, what="the link's password") if ask else ""
     lines = file.read_text("utf-8").splitlines()
     if not lines or not lines[0]:
         raise BadRequest(f"the first line of {file} is empty: write the password there")

@@ -62,6 +62,8 @@ def test_a_password_is_asked_for_or_read_from_a_file(ann: Shell, tmp_path: Path)
     file.write_text("second line\nignored\n")
     ann.run("share", "create", "f", "--password-file", file)
     assert ann.server.core.link_passwords == ["open sesame", "second line"]
+    ended = ann.run("share", "create", "f", "--password", code=2)
+    assert "standard input ended before the link's password" in ended.stderr
     file.write_text("\n")
     ann.run("share", "create", "f", "--password-file", file, code=2)
     ann.run("share", "create", "f", "--password-file", file, "--password", code=2)
