@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from client_proxy.bootstrap import Proxy
+from client_proxy.core.directory_client import DirectoryClient
 from client_proxy.doors.strict_transport import YEAR_SECONDS, is_public
 from lockstep_store.runtime.tls.certificate_authority import CertificateAuthority
 from lockstep_store.runtime.tls.identity import ensure_authority, ensure_identity
@@ -42,6 +43,14 @@ def _certificate(folder: Path, subject: str, issuer: str, issuer_key: ec.Ellipti
         key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     )
     return folder / "own.pem"
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No directory is there: otherwise each proxy tries for eight seconds before it refuses."""
+    defaults = DirectoryClient.__init__.__kwdefaults__
+    assert defaults is not None
+    monkeypatch.setitem(defaults, "patience", 0.0)
 
 
 @pytest.fixture
