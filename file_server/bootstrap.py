@@ -185,6 +185,7 @@ class FileServer:
         for job in self._jobs:
             job.stop()
         self._streams.close()
+        self._notes.step()  # those of the last second
         self._peers.close()
         self.redo_records.close()
         self.store.close()

@@ -221,6 +221,14 @@ def test_long_notes_are_sent_a_few_at_a_time(cluster: Cluster, monkeypatch: pyte
     assert [note.version.path for note in cluster.directory.notes] == ["1.txt", "2.txt", "3.txt"]
 
 
+def test_a_server_that_stops_in_good_order_keeps_its_last_notes(cluster: Cluster) -> None:
+    """The note of a write in the last second, too: an upgrade stops every server, and its way back needs the notes."""
+    written = cluster.write(b"the last one", cluster.ticket())
+    cluster.server("1").stop()
+    (note,) = cluster.start("1").store.notes(0, 100, 10)
+    assert note.version.digest == written.digest
+
+
 def test_notes_go_with_their_blob_and_survive_a_restart(cluster: Cluster) -> None:
     """A note is durable without any other write, and dropped with the blob that it is about."""
     written = cluster.write(b"noted", cluster.ticket())
