@@ -37,6 +37,7 @@ from directory_server.files.hooks import Feature, Hooks, no_data_key
 from directory_server.files.journal import Changes
 from directory_server.files.lookups import Lookups
 from directory_server.files.namespace import Namespace
+from directory_server.files.searches import Searches
 from directory_server.files.ticket_key import ticket_key
 from directory_server.files.writes import Writes
 from directory_server.identity_providers.providers import IdentityProviders
@@ -52,6 +53,7 @@ from directory_server.maintenance.late_records import PATIENCE, LateRecords
 from directory_server.maintenance.new_metadata import check_new_metadata
 from directory_server.maintenance.recovery import Recovery
 from directory_server.maintenance.redo_log import SEALING_CONTEXT, RedoLog
+from directory_server.maintenance.search_filling import SearchFilling
 from directory_server.metadata.engines.sqlite.store import SqliteStore
 from directory_server.metadata.store import MetadataStore, Reader
 from directory_server.people.access_keys import S3Keys
@@ -161,14 +163,9 @@ class DirectoryServer:
         store, settings = self.store, self._settings
         self.recovery = Recovery(store, self.clock, self.locks, self.repair.held, self._hooks)
         self.epochs = Epochs(store, self.clock, self.recovery, settings.copies, settings.down_seconds, settings.data)
+        patience = PATIENCE * settings.down_seconds
         self.late_records = LateRecords(
-            store,
-            self.clock,
-            self.recovery,
-            self.redo_log,
-            lambda: self.epochs.expected,
-            PATIENCE * settings.down_seconds,
-            self._forget_older,
+            store, self.clock, self.recovery, self.redo_log, lambda: self.epochs.expected, patience, self._forget_older
         )
         self.epochs.is_settled, self.targets.may_deliver = self.late_records.is_settled, lambda: self.epochs.is_open
         self.collector.keeps, self.collector.remember = self.recovery.keeps, self.repair.surplus.remember
@@ -247,6 +244,7 @@ class DirectoryServer:
             named_keys=self.named_keys,
             buckets=buckets.Buckets(store, self.clock, hooks, self.locks.end_bucket, private=settings.private_buckets),
             lookups=self.lookups,
+            searches=Searches(store, self.clock, self.accounts),
             read_leases=self.read_leases,
             namespace=self.namespace,
             folders=self.folders,
@@ -297,6 +295,7 @@ class DirectoryServer:
             BackgroundJob("late records", self.late_records.step),
             BackgroundJob("lifecycle", self.epochs.held(self.lifecycle.step)),
             BackgroundJob("metadata check", self.store.check_some),
+            BackgroundJob("search index", SearchFilling(self.store).step),
         ]
 
     def start(self) -> None:

@@ -27,6 +27,7 @@ from directory_server.files.commits import Commits
 from directory_server.files.journal import Changes
 from directory_server.files.lookups import Lookups
 from directory_server.files.namespace import Namespace
+from directory_server.files.searches import Searches
 from directory_server.files.writes import Writes
 from directory_server.identity_providers.providers import IdentityProviders
 from directory_server.locks.lock_manager import LockManager
@@ -80,6 +81,7 @@ class Components:
     named_keys: NamedKeys
     buckets: Buckets
     lookups: Lookups
+    searches: Searches
     read_leases: LeaseLedger
     namespace: Namespace
     folders: Folders

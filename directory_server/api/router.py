@@ -14,6 +14,7 @@ from directory_server.api.identities import IdentityApi
 from directory_server.api.maintenance import MaintenanceApi
 from directory_server.api.notifications import NotificationApi
 from directory_server.api.quotas import QuotaApi
+from directory_server.api.search import SearchApi
 from directory_server.api.second_factor import SecondFactorApi
 from directory_server.api.share_links import ShareApi
 from directory_server.api.single_sign_on import SignOnApi
@@ -67,6 +68,7 @@ class DirectoryApi:
         QuotaApi(api, components)
         ShareApi(api, components)
         FileAccessApi(api, components)
+        SearchApi(api, components)
         DirectoryMetrics(api, components)
 
     # ------------------------------------------------------------ files and buckets

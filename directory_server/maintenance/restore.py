@@ -37,6 +37,7 @@ from directory_server.metadata.engines.sqlite.page_checksums import forget_check
 from directory_server.metadata.engines.sqlite.store import own
 from directory_server.metadata.migrate import bring_up_to_date
 from directory_server.metadata.statements.redo import BREAK_CHAIN, CHAIN_BYTES
+from directory_server.metadata.statements.search import EMPTY
 from directory_server.read_leases.lasting import GRANTED
 from directory_server.read_leases.lasting import MARK as LEASES_MARK
 from lockstep_store.wire.backup_file import check, read_header
@@ -210,6 +211,8 @@ def _prepare(prepared: Path, beginning: _Beginning, now: float, rows: dict[str, 
 def _make_safe(db: sqlite3.Connection, beginning: _Beginning, now: float) -> None:
     for table in ("lock", "lock_path", "waiter", "waiter_path", "session", "join_secret", "unnamed", "usage"):
         db.execute(f'DELETE FROM "{table}"')  # noqa: S608 - names from the line above
+    for statement in EMPTY:
+        db.execute(statement)
     floor = db.execute("SELECT coalesce(max(value), 0) FROM counter WHERE name = 'lock_number'").fetchone()[0]
     epochs = decode_record(_setting(db, EPOCHS_SETTING))
     made_at = beginning.made_at if beginning.made_at is not None else _latest_sign_of_life(db, epochs)

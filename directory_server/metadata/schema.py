@@ -29,6 +29,7 @@ from directory_server.metadata import (  # noqa: F401 - they declare tables in `
     schema_locks,
     schema_quotas,
     schema_s3,
+    schema_search,
     schema_second_factor,
     schema_shares,
 )

@@ -8,7 +8,7 @@ error Unavailable, a newer program's data StorageFormatError.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -33,6 +33,15 @@ class Reader(ABC):
     @abstractmethod
     def all(self, statement: Statement, **parameters: Any) -> list[Row]:
         """Return every row, in the statement's order. Unbounded statements need a LIMIT."""
+
+    @abstractmethod
+    def containing(self, any_of: Sequence[Sequence[str]], low: int, high: int, count: int) -> list[Row]:
+        """Return (id, path) of files in the search index, the highest id first, at most `count`.
+
+        Every path that contains, in any case, all texts of one of the alternatives `any_of` is among them if its id is
+        from `low` to `high`; others may be, so look at the paths. Only texts of three characters or more are looked
+        for, and an alternative without one finds nothing.
+        """
 
 
 class Tx(Reader):

@@ -14,6 +14,7 @@ class OperatingCore:
     administrator = "admin"
 
     def __init__(self) -> None:
+        super().__init__()
         self.servers = [
             cm.FileServerInfo("1", "https://127.0.0.1:5060", "up", "a", 10**12, 10**11, 5, 10**6, "", 1.0, "0.1.0", 2),
         ]

@@ -39,6 +39,7 @@ from client_proxy.doors.rest.programs import ProgramRoutes
 from client_proxy.doors.rest.quotas import QuotaRoutes
 from client_proxy.doors.rest.reply import problem_reply
 from client_proxy.doors.rest.request import RestRequest, canonical_path, path_text
+from client_proxy.doors.rest.search import SearchRoutes
 from client_proxy.doors.rest.second_factor import SecondFactorRoutes
 from client_proxy.doors.rest.servers import ServerRoutes
 from client_proxy.doors.rest.service_accounts import ServiceAccountRoutes
@@ -227,6 +228,7 @@ def create_app(
         *file_operations(FileRoutes(file_store)),
         *VersionRoutes(file_store).operations(),
         *FolderRoutes(file_store, directory).operations(),
+        *SearchRoutes(directory).operations(),
         *BucketRoutes(directory).operations(),
         *locks.operations(),
         *changes.operations(),

@@ -11,7 +11,9 @@ from typing import NamedTuple
 
 from sqlalchemy import text
 
+from directory_server.metadata.schema_search import NAME_OF
 from directory_server.metadata.statement import Statement
+from directory_server.metadata.statements.search import FILLED, FILLED_SETTING
 from directory_server.metadata.store import Reader
 
 
@@ -173,6 +175,26 @@ CHECKS = (
         "S3 key without its account",
         "SELECT k.account, 'S3 key ' || k.access_key_id FROM s3_key k LEFT JOIN account a ON a.name = k.account"
         " WHERE a.name IS NULL",
+    ),
+    # While the index is filled, files are missing from it; what it has must be right all the same.
+    _check(
+        "file not in the search index",
+        "SELECT c.bucket || '/' || c.path, 'searches do not find it' FROM current c WHERE NOT EXISTS"  # noqa: S608 - our own names
+        " (SELECT 1 FROM search_bucket b JOIN search_file f ON f.number = b.number WHERE b.name = c.bucket"
+        f" AND f.name = {NAME_OF.format('c.path')} AND f.path = c.path)"
+        f" AND EXISTS (SELECT 1 FROM setting WHERE name = '{FILLED_SETTING}' AND value = '{FILLED}')",
+    ),
+    _check(
+        "search index",
+        "SELECT f.path, 'entry ' || f.id || ' belongs to no file' FROM search_file f"
+        " LEFT JOIN search_bucket b ON b.number = f.number LEFT JOIN current c ON c.bucket = b.name AND c.path = f.path"
+        " WHERE c.path IS NULL",
+    ),
+    _check(
+        "name not in the search index",
+        "SELECT f.path, 'entry ' || f.id || ' is not found by its last letters' FROM search_file f"
+        " WHERE length(f.path) >= 3 AND NOT EXISTS (SELECT 1 FROM search_index WHERE rowid = f.id"
+        " AND search_index MATCH '\"' || replace(substr(f.path, -3), '\"', '\"\"') || '\"')",
     ),
 )
 

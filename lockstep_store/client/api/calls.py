@@ -16,6 +16,7 @@ from lockstep_store.client.api.locks import LockCalls
 from lockstep_store.client.api.maintenance import MaintenanceCalls
 from lockstep_store.client.api.named_keys import NamedKeyCalls
 from lockstep_store.client.api.people import BucketCalls, QuotaCalls, UserCalls
+from lockstep_store.client.api.search import SearchCalls
 from lockstep_store.client.api.second_factor import SecondFactorCalls
 from lockstep_store.client.api.service_accounts import ServiceAccountCalls
 from lockstep_store.client.api.shares import ShareCalls
@@ -34,6 +35,7 @@ class ApiCalls(
     ShareCalls,
     AccessCalls,
     FolderCalls,
+    SearchCalls,
     JournalCalls,
     LockCalls,
     ClusterCalls,

@@ -25,6 +25,7 @@ COMMANDS = {
     "get": "files.get",
     "cat": "files.cat",
     "ls": "files.ls",
+    "search": "search.search",
     "digest": "files.digest",
     "mkdir": "folders.mkdir",
     "rm": "changes.rm",

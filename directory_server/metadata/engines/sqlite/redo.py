@@ -17,6 +17,7 @@ import sqlite3
 from collections.abc import Collection, Iterable, Iterator
 from typing import Any, NamedTuple
 
+from directory_server.metadata.engines.sqlite.search_index import INDEX_TABLES
 from directory_server.metadata.statements.redo import CHAIN_BYTES, Record, next_chain
 
 KEPT_BYTES = 64 << 20
@@ -24,7 +25,10 @@ KEPT_BYTES = 64 << 20
 TRIM_EVERY = 256
 
 UNRECORDED = frozenset(
-    ("lock", "lock_path", "waiter", "waiter_path", "session", "join_secret", "unnamed", "usage", "redo_record")
+    (
+        *("lock", "lock_path", "waiter", "waiter_path", "session", "join_secret", "unnamed", "usage", "redo_record"),
+        *("search_bucket", "search_file"),
+    )
 )
 """Restoring empties these. Lock numbers are in `counter` and `path_fence`."""
 
@@ -171,7 +175,9 @@ def _tables(connection: sqlite3.Connection) -> dict[str, list[_Column]]:
         "SELECT name FROM main.sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%' ORDER BY name"
     ).fetchall()
     return {
-        name: _columns(connection, name) for (name,) in names if name not in UNRECORDED and name != "alembic_version"
+        name: _columns(connection, name)
+        for (name,) in names
+        if name not in UNRECORDED and name != "alembic_version" and not name.startswith(INDEX_TABLES)
     }
 
 

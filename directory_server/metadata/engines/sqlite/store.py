@@ -22,6 +22,7 @@ from directory_server.metadata.engines.sqlite.page_checksums import (
     has_checks,
 )
 from directory_server.metadata.engines.sqlite.redo import RedoWriter
+from directory_server.metadata.engines.sqlite.search_index import keep_search_index
 from directory_server.metadata.engines.sqlite.transactions import ReaderPool, Snapshot, SqliteTx
 from directory_server.metadata.engines.sqlite.usage import UsageCounter
 from directory_server.metadata.migrate import bring_up_to_date
@@ -250,6 +251,7 @@ class SqliteStore(MetadataStore):
                 self._redo = RedoWriter(self._writer.connection)
             if self._usage is None:
                 self._usage = UsageCounter(self._writer.connection)
+                keep_search_index(self._writer.connection)
             self._writer.execute(BEGIN)
             return self._writer, self._usage
         except sqlite3.Error as error:

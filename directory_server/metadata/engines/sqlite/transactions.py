@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Any
@@ -16,6 +16,7 @@ from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 
 from directory_server.metadata.engines.sqlite.errors import translate, translate_failure
 from directory_server.metadata.engines.sqlite.redo import apply_records
+from directory_server.metadata.engines.sqlite.search_index import CONTAINING, match_expression
 from directory_server.metadata.engines.sqlite.usage import UsageCounter
 from directory_server.metadata.statement import Statement
 from directory_server.metadata.statements import quotas
@@ -40,6 +41,15 @@ class SqliteReader(Reader):
 
     def all(self, statement: Statement, **parameters: Any) -> list[Row]:
         return self._execute(statement, parameters).fetchall()
+
+    def containing(self, any_of: Sequence[Sequence[str]], low: int, high: int, count: int) -> list[Row]:
+        expression = match_expression(any_of)
+        if not expression:
+            return []
+        try:
+            return self._cursor.execute(CONTAINING, (expression, low, high, count)).fetchall()
+        except sqlite3.Error as error:
+            raise translate(error) from error
 
     def _execute(self, statement: Statement, parameters: dict[str, Any]) -> sqlite3.Cursor:
         sql, fixed = statement.for_dialect(_DIALECT)

@@ -35,6 +35,7 @@ from lockstep_store.wire.messages import (
     recovery,
     redo,
     s3,
+    search,
     second_factor,
     servers,
     shares,
@@ -55,6 +56,7 @@ HELD_WHILE_STARTING = {
     for call in (
         files.LOOKUP,
         files.LIST,
+        search.SEARCH,
         files.VERSIONS,
         journal.CHANGES,
         buckets.BUCKETS,

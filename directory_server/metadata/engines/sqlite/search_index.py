@@ -1,0 +1,69 @@
+"""The search index: which paths contain which three letters, for searches by any part of a name.
+
+It is a table of SQLite's FTS5 whose text is in `search_file`. Triggers of the writer's connection fill both in the
+transaction that makes or removes a path, so the index is never behind, and a savepoint that is undone takes its
+entries along. A new version of a path changes nothing here.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+
+from directory_server.metadata.schema_search import BUCKET_IDS, NAME_OF
+
+LETTERS = 3
+"""Letters of a token. Shorter texts cannot be found in the index."""
+INDEX_TABLES = "search_index"
+"""The index's own tables begin with this."""
+CONTAINING = (
+    "SELECT f.id, f.path FROM search_index CROSS JOIN search_file f ON f.id = search_index.rowid"
+    " WHERE search_index MATCH ? AND search_index.rowid BETWEEN ? AND ?"
+    " ORDER BY search_index.rowid DESC LIMIT ?"
+)
+
+_NEXT_ID = (
+    f"coalesce((SELECT max(f.id) + 1 FROM search_file f WHERE f.id >= b.number * {BUCKET_IDS}"  # noqa: S608 - our own names
+    f" AND f.id < (b.number + 1) * {BUCKET_IDS}), b.number * {BUCKET_IDS})"
+)
+# A statement's OR REPLACE would hold for those of its triggers, too: hence no OR IGNORE here.
+_TRIGGERS = (
+    "CREATE TEMP TRIGGER search_path_new AFTER INSERT ON main.current BEGIN"  # noqa: S608 - our own names
+    " INSERT INTO search_bucket (name) SELECT NEW.bucket"
+    " WHERE NOT EXISTS (SELECT 1 FROM search_bucket WHERE name = NEW.bucket);"
+    f" INSERT INTO search_file (id, number, name, path) SELECT {_NEXT_ID}, b.number, {NAME_OF.format('NEW.path')},"
+    " NEW.path FROM search_bucket b WHERE b.name = NEW.bucket; END",
+    "CREATE TEMP TRIGGER search_path_gone AFTER DELETE ON main.current BEGIN"  # noqa: S608 - our own names
+    " DELETE FROM search_file WHERE number = (SELECT number FROM search_bucket WHERE name = OLD.bucket)"
+    f" AND name = {NAME_OF.format('OLD.path')} AND path = OLD.path; END",
+    "CREATE TEMP TRIGGER search_file_new AFTER INSERT ON main.search_file BEGIN"
+    " INSERT INTO search_index (rowid, path) VALUES (NEW.id, NEW.path); END",
+    "CREATE TEMP TRIGGER search_file_gone AFTER DELETE ON main.search_file BEGIN"
+    " INSERT INTO search_index (search_index, rowid, path) VALUES ('delete', OLD.id, OLD.path); END",
+)
+
+
+def keep_search_index(connection: sqlite3.Connection) -> None:
+    """Fill the index with every change that this connection makes. Raises sqlite3.Error."""
+    connection.execute("BEGIN").close()
+    for trigger in _TRIGGERS:
+        connection.execute(trigger).close()
+    connection.execute("COMMIT").close()
+
+
+def match_expression(any_of: Sequence[Sequence[str]]) -> str:
+    """Return what finds every path that contains all texts of one of the alternatives, and perhaps others."""
+    found = dict.fromkeys(" AND ".join(tokens) for tokens in (list(_tokens(texts)) for texts in any_of) if tokens)
+    return " OR ".join(f"({one})" for one in found)
+
+
+def _tokens(texts: Sequence[str]) -> Iterator[str]:
+    """Tokens that together cover the texts. All others would only cost time: who reads looks at the path itself."""
+    seen = set()
+    for text in texts:
+        last = len(text) - LETTERS
+        for at in (*range(0, last, LETTERS), last) if last >= 0 else ():
+            token = text[at : at + LETTERS]
+            if token not in seen and "\0" not in token:  # which would end the expression
+                seen.add(token)
+                yield '"' + token.replace('"', '""') + '"'
