@@ -15,7 +15,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import abuse, listings, measurements, s3, scaling
+from benchmarks import abuse, listings, measurements, s3, scaling, searches
 from benchmarks.cluster import BenchmarkCluster
 from benchmarks.limits import GIB, BareServer
 from benchmarks.measurements import Measurement
@@ -69,6 +69,7 @@ PARTS = (
     "abuse",
     "scaling",
     "listings",
+    "searches",
 )
 
 
@@ -88,6 +89,7 @@ def _known(_: click.Context, option: click.Parameter, value: str) -> str:
 )
 @click.option("--files", default=100_000, show_default=True, help="Files in the large namespace.")
 @click.option("--listed-keys", default=1_000_000, show_default=True, help="Keys in the bucket that listings page.")
+@click.option("--searched-files", default=1_000_000, show_default=True, help="Files among which searches look.")
 @click.option("--s3-keys", default=10_000, show_default=True, help="Keys in the bucket that S3 lists.")
 @click.option("--s3-gib", default=0.25, show_default=True, help="Total size of the parallel uploads, in GiB.")
 @click.option(
@@ -104,6 +106,7 @@ def main(
     memory_gib: float,
     files: int,
     listed_keys: int,
+    searched_files: int,
     s3_keys: int,
     s3_gib: float,
     only: str,
@@ -135,6 +138,7 @@ def main(
             "abuse": lambda: abuse.measure(folder / "abuse"),
             "scaling": lambda: scaling.measure(folder / "scaling", files),
             "listings": lambda: listings.measure(folder / "listings", listed_keys),
+            "searches": lambda: searches.measure(folder / "searches", searched_files),
         }
         for name in PARTS:
             if only in name:

@@ -14,6 +14,8 @@ INDEXED = 3
 """The shortest text that the index finds."""
 SHORTEST_MISTYPED = 4
 """With shorter words, too many names would be similar."""
+HALVED = 8
+"""Of words so long, one half or the other is without the error, or two characters in the middle were swapped."""
 MAX_WORDS = 8
 LONGEST_MISTYPED = 64
 
@@ -77,7 +79,12 @@ class SearchText:
         folded = path.casefold()
         name = folded.rpartition("/")[2]
         missing = [place for place, word in enumerate(self.words) if word not in folded]
-        return all(self._similar[place].search(name) for place in missing) and len(missing) == 1
+        if len(missing) != 1:
+            return False
+        word = self.words[missing[0]]
+        if len(word) >= HALVED and not any(half in name for half in _halves(word)):
+            return False  # which most are: the expression takes far longer
+        return self._similar[missing[0]].search(name) is not None
 
     @cached_property
     def _similar(self) -> list[re.Pattern[str]]:
@@ -96,9 +103,16 @@ def _pieces(word: str) -> list[tuple[str, ...]]:
     """Texts that a name contains if one error, at each of the places, leads from the word to it."""
     if not _may_be_mistyped(word):
         return []
+    if len(word) >= HALVED:
+        return [(half,) for half in _halves(word)]
     swapped = [(_swapped(word, at),) for at in range(len(word) - 1)]
     # These are left by a wrong, a missing and an additional character alike.
     return [*swapped, *((word[:at], word[at + 1 :]) for at in range(len(word)))]
+
+
+def _halves(word: str) -> tuple[str, str, str]:
+    middle = len(word) // 2
+    return word[:middle], word[middle:], _swapped(word, middle - 1)
 
 
 def _patterns(word: str) -> list[str]:

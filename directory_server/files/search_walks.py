@@ -18,7 +18,7 @@ from directory_server.metadata.store import Reader
 from lockstep_store.wire.messages.search import Match
 
 BLOCK = 500
-READ_BLOCK = 4000
+READ_BLOCK = 2000
 """Paths that are read one after the other, without the index."""
 READ_COST = 0.1
 """What reading a path costs, of what looking at a file costs."""

@@ -91,6 +91,11 @@ def test_one_typing_error_is_forgiven(finder: Finder, typed: str) -> None:
 def test_two_typing_errors_are_not(finder: Finder) -> None:
     finder.rig.write("report.txt")
     assert finder.hits("repptr") == []
+    finder.rig.write("quarterly numbers.ods")
+    for typed in ("qurterly", "quatrerly", "quarteryl", "uarterly", "quartefly", "quartterly", "quarterlx"):
+        assert finder.hits(typed) == [("similar" if typed != "uarterly" else "part", "quarterly numbers.ods")], typed
+    for typed in ("quortarly", "qaurteryl", "qarteely"):
+        assert finder.hits(typed) == [], typed
     assert finder.hits("xyz") == finder.hits("rep\0rt") == finder.hits("r" * 200) == []
 
 
