@@ -11,7 +11,8 @@ import pytest
 from directory_server.files import search_walks, searches
 from directory_server.files.searches import Searches
 from directory_server.maintenance.search_filling import SearchFilling
-from directory_server.metadata.statements import s3_settings
+from directory_server.metadata.engines.sqlite.transactions import SqliteReader
+from directory_server.metadata.statements import s3_settings, search
 from directory_server.metadata.statements.access import POLICY
 from lockstep_store.wire.errors import BadRequest, Forbidden, NotFound
 from lockstep_store.wire.messages.s3 import TAGS
@@ -96,7 +97,7 @@ def test_two_typing_errors_are_not(finder: Finder) -> None:
         assert finder.hits(typed) == [("similar" if typed != "uarterly" else "part", "quarterly numbers.ods")], typed
     for typed in ("quortarly", "qaurteryl", "qarteely"):
         assert finder.hits(typed) == [], typed
-    assert finder.hits("xyz") == finder.hits("rep\0rt") == finder.hits("r" * 200) == []
+    assert finder.hits("xyz") == finder.hits("x\0yz") == finder.hits("r" * 200) == []
 
 
 def test_what_is_deleted_moved_or_written_again(finder: Finder) -> None:
@@ -226,6 +227,29 @@ def test_who_may_list_a_folder_finds_what_is_in_it(finder: Finder, monkeypatch: 
     for filters in (SearchFilters(type="text"), SearchFilters(min_size=1), SearchFilters(max_size=9)):
         assert finder.paths("plan", prefix="ann/", filters=filters) == []
         assert len(finder.paths("plan", "ben", prefix="ann/", filters=filters)) == 2
+
+
+def test_a_search_reads_only_the_entries_of_its_buckets(finder: Finder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not even their number costs time: every read of the index is in the range of a bucket that may be listed."""
+    finder.rig.bucket("secret", who="ben", shared=False)
+    for number in range(3):
+        finder.rig.write(f"plan {number}", bucket="secret", who="ben")
+        finder.rig.write(f"plan {number}")
+    read: list[tuple[int, str]] = []
+    looked_up = SqliteReader.containing
+
+    def noted(reader: SqliteReader, *arguments: Any) -> Any:
+        found = looked_up(reader, *arguments)
+        read.extend(found)
+        return found
+
+    monkeypatch.setattr(SqliteReader, "containing", noted)
+    assert len(finder.hits("lan")) == 3
+    assert len(finder.hits("plam")) == 3
+    with finder.rig.store.read() as reader:
+        low, high = search.ids_of(search.bucket_numbers(reader)["files"])
+    assert read
+    assert all(low <= id <= high for id, _ in read)
 
 
 def test_a_part_of_a_large_folder(finder: Finder, monkeypatch: pytest.MonkeyPatch) -> None:
