@@ -15,7 +15,7 @@ from directory_server.maintenance.fsck import Fsck, check_metadata
 from directory_server.maintenance.inventory import Inventories
 from directory_server.maintenance.recovery import Recovery
 from directory_server.metadata.engines.sqlite.store import SqliteStore
-from directory_server.metadata.statements import servers
+from directory_server.metadata.statements import search, servers
 from directory_server.repair.planner import RepairPlanner
 from lockstep_store.wire.digest import Digest, chunk_digest
 from lockstep_store.wire.messages.servers import InventoryReply, InventoryRequest
@@ -164,6 +164,9 @@ SEEDED = {
     " VALUES (zeroblob(32), 'k', 'nobody', '', 0)",
     "S3 key without its account": "INSERT INTO s3_key (access_key_id, secret, account, created_at)"
     " VALUES ('k', 's', 'nobody', 0)",
+    "file not in the search index": "DELETE FROM search_file",
+    "search index": "INSERT INTO search_file (id, number, name, path) VALUES (5, 1, 'none', 'none')",
+    "name not in the search index": "INSERT INTO search_index (search_index) VALUES ('delete-all')",
 }
 
 
@@ -177,6 +180,7 @@ def busy_metadata(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rig.delete("gone.txt")
     rig.copy("a.txt", "b.txt")
     rig.lock("a.txt")
+    rig.store.write(lambda tx: search.fill(tx, 100))
     rig.close()
     return rig.folder / "metadata.db"
 
