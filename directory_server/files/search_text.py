@@ -15,7 +15,7 @@ INDEXED = 3
 SHORTEST_MISTYPED = 4
 """With shorter words, too many names would be similar."""
 HALVED = 8
-"""Of words so long, one half or the other is without the error, or two characters in the middle were swapped."""
+"""Of words so long, one end or the other is without the error."""
 MAX_WORDS = 8
 LONGEST_MISTYPED = 64
 
@@ -82,7 +82,7 @@ class SearchText:
         if len(missing) != 1:
             return False
         word = self.words[missing[0]]
-        if len(word) >= HALVED and not any(half in name for half in _halves(word)):
+        if len(word) >= HALVED and not any(end in name for end in _ends(word)):
             return False  # which most are: the expression takes far longer
         return self._similar[missing[0]].search(name) is not None
 
@@ -104,15 +104,16 @@ def _pieces(word: str) -> list[tuple[str, ...]]:
     if not _may_be_mistyped(word):
         return []
     if len(word) >= HALVED:
-        return [(half,) for half in _halves(word)]
+        return [(end,) for end in _ends(word)]
     swapped = [(_swapped(word, at),) for at in range(len(word) - 1)]
     # These are left by a wrong, a missing and an additional character alike.
     return [*swapped, *((word[:at], word[at + 1 :]) for at in range(len(word)))]
 
 
-def _halves(word: str) -> tuple[str, str, str]:
+def _ends(word: str) -> tuple[str, str]:
+    """What is in front of the two characters in the middle, and what is behind them."""
     middle = len(word) // 2
-    return word[:middle], word[middle:], _swapped(word, middle - 1)
+    return word[: middle - 1], word[middle + 1 :]
 
 
 def _patterns(word: str) -> list[str]:

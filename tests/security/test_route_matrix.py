@@ -72,7 +72,7 @@ ROUTES: dict[str, Route] = {
     ),
     "list_versions": Route(READERS),
     "restore_version": Route(WRITERS, body={"version": "{version}"}),
-    "search": Route(LIVE | LIMITED, query="q=k", sees_bucket=READERS),
+    "search": Route(LIVE, query="q=k", sees_bucket=READERS),
     "search in a bucket": Route(READERS, query="q=k&bucket={bucket}"),
     "changes": Route(LIVE, query="cursor={cursor}", sees_bucket=OWNERS),
     "changes of a bucket": Route(READERS, query="bucket={bucket}&cursor={cursor}"),

@@ -14,6 +14,8 @@ from directory_server.metadata.schema_search import BUCKET_IDS, NAME_OF
 
 LETTERS = 3
 """Letters of a token. Shorter texts cannot be found in the index."""
+MOST_TOKENS = 3
+"""Tokens to look for. Each costs some milliseconds among a million files, and more would exclude few of them."""
 INDEX_TABLES = "search_index"
 """The index's own tables begin with this."""
 CONTAINING = (
@@ -53,12 +55,19 @@ def keep_search_index(connection: sqlite3.Connection) -> None:
 
 def match_expression(any_of: Sequence[Sequence[str]]) -> str:
     """Return what finds every path that contains all texts of one of the alternatives, and perhaps others."""
-    found = dict.fromkeys(" AND ".join(tokens) for tokens in (list(_tokens(texts)) for texts in any_of) if tokens)
+    found = dict.fromkeys(" AND ".join(tokens) for tokens in (_tokens(texts) for texts in any_of) if tokens)
     return " OR ".join(f"({one})" for one in found)
 
 
-def _tokens(texts: Sequence[str]) -> Iterator[str]:
-    """Tokens that together cover the texts. All others would only cost time: who reads looks at the path itself."""
+def _tokens(texts: Sequence[str]) -> list[str]:
+    """A few tokens of the texts, as far from each other as they can be: who reads looks at the path itself."""
+    found = list(_covering(texts))
+    if len(found) <= MOST_TOKENS:
+        return found
+    return [found[place * (len(found) - 1) // (MOST_TOKENS - 1)] for place in range(MOST_TOKENS)]
+
+
+def _covering(texts: Sequence[str]) -> Iterator[str]:
     seen = set()
     for text in texts:
         last = len(text) - LETTERS
