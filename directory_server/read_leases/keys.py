@@ -78,7 +78,7 @@ NOT_READ = frozenset(
         *("past_bucket", "past_write", "journal", "blob", "dropped", "unnamed", "file_server", "audit", "join_secret"),
         *("counter", "setting", "redo_record", "quota", "usage", "upload", "part", "target", "event"),
         *("second_factor", "recovery_code", "identity_provider", "linked_identity"),  # log-ins ask for them
-        *("search_bucket", "search_file", "share_link"),
+        *("search_bucket", "search_file"),
         *("lock", "lock_path", "waiter", "waiter_path"),  # a new lock changes `path_fence`; a lock in a reply: no lease
         *("folder_change", "folder_problem"),
         "share_link",  # a reply through a link is never leased
