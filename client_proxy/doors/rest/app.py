@@ -225,10 +225,7 @@ def create_app(
     locks = LockRoutes(directory, max_waiting=max_waiting)
     changes = ChangeRoutes(directory, max_waiting=max_watching)
     operations = [
-        *file_operations(FileRoutes(file_store)),
-        *VersionRoutes(file_store).operations(),
-        *FolderRoutes(file_store, directory).operations(),
-        *SearchRoutes(directory).operations(),
+        *_files(file_store, directory),
         *BucketRoutes(directory).operations(),
         *locks.operations(),
         *changes.operations(),
@@ -258,6 +255,15 @@ def create_app(
     api.on_stopping = _all_of(locks.stop_waiting, changes.stop_waiting)
     app.wsgi_app = api.wsgi  # type: ignore[method-assign]
     return app
+
+
+def _files(file_store: Files, directory: Directory) -> list[Operation]:
+    return [
+        *file_operations(FileRoutes(file_store)),
+        *VersionRoutes(file_store).operations(),
+        *FolderRoutes(file_store, directory).operations(),
+        *SearchRoutes(directory).operations(),
+    ]
 
 
 def _people(directory: Directory, remote: bool) -> list[Operation]:
