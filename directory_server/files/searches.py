@@ -64,10 +64,12 @@ class Searches:
         self._people = people
 
     def search(self, request: SearchRequest) -> SearchReply:
-        """Return a page. BadRequest for a search without text and filters, Forbidden or NotFound for a bucket that the
+        """Return a page. Forbidden for a key with limits.
+
+        BadRequest for a search without text and filters, Forbidden or NotFound for a bucket that the
         person may not list; of all buckets, those are left out.
         """
-        person = self._people.identify(request.credential)
+        person = self._people.authenticate(request.credential)
         text = SearchText(request.text)
         if not text.words and request.filters == SearchFilters():
             raise BadRequest("a search needs a text, or a filter such as type, author or tag")
