@@ -222,8 +222,7 @@ def create_app(
     app.url_map.merge_slashes = False
     app.url_map.converters.update(segment=_Segment, file_path=_FilePath)
     operators = Operators(directory, health)
-    locks = LockRoutes(directory, max_waiting=max_waiting)
-    changes = ChangeRoutes(directory, max_waiting=max_watching)
+    locks, changes = LockRoutes(directory, max_waiting=max_waiting), ChangeRoutes(directory, max_waiting=max_watching)
     operations = [
         *_files(file_store, directory),
         *BucketRoutes(directory).operations(),
