@@ -13,12 +13,20 @@ LOOK_SECONDS = 0.005
 T = TypeVar("T")
 
 
-def wait_until(condition: Callable[[], T], seconds: float = PATIENCE_SECONDS, what: str = "the condition") -> T:
-    """What `condition` returns as soon as it is true; fails the test after `seconds`."""
+def wait_until(
+    condition: Callable[[], T],
+    seconds: float = PATIENCE_SECONDS,
+    what: str = "the condition",
+    look_seconds: float = LOOK_SECONDS,
+) -> T:
+    """What `condition` returns as soon as it is true; fails the test after `seconds`.
+
+    `look_seconds`: the pause between two looks, longer where a look costs what is waited for its processor time.
+    """
     deadline = time.monotonic() + seconds
     while True:
         value = condition()
         if value:
             return value
         assert time.monotonic() < deadline, f"{what} did not come true within {seconds:g} s (last: {value!r})"
-        time.sleep(LOOK_SECONDS)
+        time.sleep(look_seconds)

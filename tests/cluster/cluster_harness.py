@@ -40,6 +40,8 @@ from tests.waiting import PATIENCE_SECONDS, wait_until
 
 FIRST_BASE, LAST_BASE, BLOCK = 20_000, 32_000, 200  # below the ports that the system gives to clients
 COMMAND_SECONDS = 240.0
+HEALTH_LOOK_SECONDS = 0.05
+"""As often as the cluster command looks: each look is a TLS handshake with every program."""
 
 T = TypeVar("T")
 _live: list[ClusterHarness] = []
@@ -280,7 +282,18 @@ class ClusterHarness:
         """Wait until the given programs, or all, are healthy."""
         probe = HealthProbe(self.folder)
         chosen = list(entries) or list(self.programs)
-        wait_until(lambda: not any(probe.faults(chosen)), seconds, f"health of {[one.name for one in chosen]}")
+        waiting = chosen
+
+        def healthy() -> bool:
+            """Whether all are, at one time; until then only those that were not are asked again."""
+            nonlocal waiting
+            asked = waiting
+            waiting = [one for one, fault in zip(asked, probe.faults(asked), strict=True) if fault]
+            done = not waiting and len(asked) == len(chosen)
+            waiting = waiting or chosen
+            return done
+
+        wait_until(healthy, seconds, f"health of {[one.name for one in chosen]}", HEALTH_LOOK_SECONDS)
 
 
 @atexit.register
