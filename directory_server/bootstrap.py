@@ -19,7 +19,7 @@ from directory_server.cluster.programs import ProgramMembers
 from directory_server.cluster.storage_keys import StorageKeys
 from directory_server.cluster.totals import ClusterTotals
 from directory_server.components import Components
-from directory_server.features import access_logs, object_lock, share_links
+from directory_server.features import access_logs, object_lock, share_links, trash
 from directory_server.features.file_access import FileAccess
 from directory_server.features.folders.calls import Folders
 from directory_server.features.identities.services import IdentityServices
@@ -186,8 +186,9 @@ class DirectoryServer:
     def _build_files(self) -> None:
         store, settings, hooks, leases = self.store, self._settings, self._hooks, self.read_leases
         self.lookups = Lookups(store, self.clock, self.accounts, self.locks, self.membership, hooks, leases)
-        people, announced = self.accounts, leases.announced
+        people, announced, day = self.accounts, leases.announced, settings.lifecycle_day_seconds
         self.namespace = Namespace(store, self.clock, people, self.locks, settings.copies, hooks, announced)
+        self.trash = trash.Trash(store, self.clock, people, self.locks, self.namespace, hooks, day)
         self.folders = Folders(store, self.clock, people, self.namespace, announced)
         self.changes = Changes(store, self.accounts)
         signer = TicketSigner(self._ticket_key)
@@ -218,7 +219,7 @@ class DirectoryServer:
             announced,
         )
         self.uploads = Uploads(store, self.clock, self.accounts, self.membership, hooks)
-        self.lifecycle = Lifecycle(store, self.clock, self.uploads, hooks, settings.lifecycle_day_seconds)
+        self.lifecycle = Lifecycle(store, self.clock, self.uploads, hooks, day)
 
     def _components(self) -> Components:
         store, settings, hooks, factors = self.store, self._settings, self._hooks, self.second_factors
@@ -248,6 +249,7 @@ class DirectoryServer:
             read_leases=self.read_leases,
             namespace=self.namespace,
             folders=self.folders,
+            trash=self.trash,
             changes=self.changes,
             writes=self.writes,
             commits=self.commits,
@@ -283,10 +285,9 @@ class DirectoryServer:
         resealing = BackgroundJob("storage keys", self.epochs.held(self.storage_keys.step))
         providers = BackgroundJob("identity providers", self.identity_providers.step)
         moving = BackgroundJob("folders", self.epochs.held(self.folders.job.step))
-        self.folders.wake = moving.wake
         woken = [checking, resealing, providers, rotating, moving]
         self.fsck.wake, self.storage_keys.wake, self.authorities.wake = checking.wake, resealing.wake, rotating.wake
-        self.identity_providers.wake = providers.wake
+        self.identity_providers.wake, self.folders.wake = providers.wake, moving.wake
         return [
             *woken,
             BackgroundJob("leases", self.locks.step),
@@ -294,6 +295,7 @@ class DirectoryServer:
             BackgroundJob("housekeeping", self.epochs.held(self.housekeeping.step)),
             BackgroundJob("late records", self.late_records.step),
             BackgroundJob("lifecycle", self.epochs.held(self.lifecycle.step)),
+            BackgroundJob("trash", self.epochs.held(self.trash.step)),
             BackgroundJob("metadata check", self.store.check_some),
             BackgroundJob("search index", SearchFilling(self.store).step),
         ]
@@ -350,7 +352,8 @@ class DirectoryServer:
 def make_hooks(features: Sequence[Feature] = (), named_keys: NamedKeys | None = None) -> Hooks:
     """Register `features`, and those that need no object."""
     data_key = no_data_key if named_keys is None else named_keys.open
-    return Hooks([object_lock.FEATURE, access_logs.FEATURE, share_links.FEATURE, *features], UploadWrites(), data_key)
+    own = [module.FEATURE for module in (object_lock, access_logs, share_links, trash)]
+    return Hooks([*own, *features], UploadWrites(), data_key)
 
 
 def serve(settings: Settings) -> None:

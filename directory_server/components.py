@@ -21,6 +21,7 @@ from directory_server.features.notifications.outbox import Outbox
 from directory_server.features.notifications.targets import Targets
 from directory_server.features.s3_settings import S3Settings
 from directory_server.features.share_links import ShareLinks
+from directory_server.features.trash import Trash
 from directory_server.features.uploads.calls import Uploads
 from directory_server.files.buckets import Buckets
 from directory_server.files.commits import Commits
@@ -85,6 +86,7 @@ class Components:
     read_leases: LeaseLedger
     namespace: Namespace
     folders: Folders
+    trash: Trash
     changes: Changes
     writes: Writes
     commits: Commits

@@ -81,6 +81,7 @@ from lockstep_store.wire.messages.s3 import (
 )
 from lockstep_store.wire.messages.servers import DAMAGED, DamagedRequest
 from lockstep_store.wire.messages.targets import TryTargetRequest
+from lockstep_store.wire.messages.trash import EMPTY_TRASH, TRASH, TRASH_TOTALS
 from lockstep_store.wire.messages.uploads import CREATE_UPLOAD, UPLOAD_PARTS, UPLOADS
 from lockstep_store.wire.messages.writes import (
     BEGIN,
@@ -124,8 +125,7 @@ SAFE_TO_REPEAT: frozenset[str] = frozenset(
             API_KEYS,
             CLUSTER,
             CHANGES,
-            FOLDER_CHANGE,
-            FOLDER_CHANGES,
+            *(FOLDER_CHANGE, FOLDER_CHANGES, TRASH, TRASH_TOTALS),
             REPAIR_REPORT,
             FSCK_REPORT,
             RECOVERY,
@@ -152,7 +152,7 @@ SAFE_TO_REPEAT: frozenset[str] = frozenset(
             ACQUIRE,
             CREATE_UPLOAD,
         ),  # their id identifies a repeat
-        *(RENEW, DAMAGED, FSCK, RECOVER),  # repeating them has no further effect
+        *(RENEW, DAMAGED, FSCK, RECOVER, EMPTY_TRASH),  # repeating them has no further effect
     )
 )
 """Calls that change a setting are not repeated (PUT_BUCKET_SETTING, PUT_OBJECT_SETTING, CHANGE_BUCKET, ENABLE_KMS_KEY,

@@ -18,6 +18,7 @@ from directory_server.api.search import SearchApi
 from directory_server.api.second_factor import SecondFactorApi
 from directory_server.api.share_links import ShareApi
 from directory_server.api.single_sign_on import SignOnApi
+from directory_server.api.trash import TrashApi
 from directory_server.api.users import UserApi
 from directory_server.components import PROXY, Components
 from directory_server.files.many_deletions import delete_many
@@ -57,6 +58,7 @@ class DirectoryApi:
         self._serve_people(api)
         self._serve_s3(api)
         FolderApi(api, components)
+        TrashApi(api, components)
         HolderApi(api, components)
         ClusterApi(api, components)
         MaintenanceApi(api, components)

@@ -97,6 +97,14 @@ version = table(
     UniqueConstraint("write_id", name="version_write_id"),
 )
 Index("version_newest_first", version.c.bucket, version.c.path, version.c.id.desc())
+# Finds deleted files, the last deleted first.
+Index(
+    "version_marker",
+    version.c.bucket,
+    version.c.id,
+    sqlite_where=text("delete_marker = 1"),
+    postgresql_where=text("delete_marker"),
+)
 # Finds a version that a writer may read, when the writer sends only the digest.
 Index("version_digest", version.c.digest, version.c.bucket)
 Index(

@@ -32,6 +32,7 @@ ASK = {
     *("/v1/bucket-settings", "/v1/bucket-settings/put", "/v1/object-settings", "/v1/object-settings/put"),
     *("/v1/bucket-notification/put",),
     *("/v1/folders/move", "/v1/folders/delete"),
+    *("/v1/trash", "/v1/trash/totals", "/v1/trash/restore", "/v1/trash/empty"),
     *("/v1/uploads", "/v1/uploads/create", "/v1/uploads/parts", "/v1/uploads/abort"),
 }
 """Files, buckets and uploads: what S3 has."""

@@ -84,6 +84,12 @@ ROUTES: dict[str, Route] = {
     "get_folder_change": Route(OWNERS, NOT_THERE),
     "retry_folder_change": Route(OWNERS, NOT_THERE, otherwise=(409,)),  # there is nothing left to do
     "stop_folder_change": Route(OWNERS, NOT_THERE),
+    # Trash
+    "list_trash": Route(READERS),
+    "trash_totals": Route(READERS),
+    "set_trash": Route(OWNERS),
+    "restore_trash": Route(OWNERS, body={"path": "{path}", "marker": "{version}"}),
+    "empty_trash": Route(OWNERS, body={"path": "{path}", "marker": "{version}"}),
     # Buckets
     "list_buckets": Route(LIVE, sees_bucket=OWNERS),
     "create_bucket": Route(MEMBERS, body={"name": "{new}"}),
@@ -260,6 +266,7 @@ class World:
             (("changes", "changes of a bucket"), self._change),
             (("drain_server", "remove_server"), self._server),
             (("revoke_share",), self._share),
+            (("set_trash", "restore_trash", "empty_trash"), self._trash),
             (("move_folder", "delete_folder"), self._folder),
             (("get_folder_change", "retry_folder_change", "stop_folder_change"), self._folder_change),
         ):
@@ -337,6 +344,12 @@ class World:
     def _folder_change(self) -> None:
         self._folder()
         self._values["id"] = self._make("owner", "/folders/move", bucket=self.bucket, path="in", to_path="out")["id"]
+
+    def _trash(self) -> None:
+        body = b'{"versioning": "enabled"}'
+        assert self._everybody.ask("owner", "PATCH", f"/buckets/{self.bucket}", body).status == 200
+        deleted = self._everybody.ask("owner", "DELETE", f"/files/{self.bucket}/k")
+        self._values["version"] = deleted.json["version"]
 
     def _share(self) -> None:
         self._values["id"] = self._make("owner", "/shares", bucket=self.bucket, path="k")["id"]

@@ -47,6 +47,7 @@ from client_proxy.doors.rest.shares import ShareRoutes
 from client_proxy.doors.rest.single_sign_on import SignOnRoutes
 from client_proxy.doors.rest.storage_keys import StorageKeyRoutes
 from client_proxy.doors.rest.targets import TargetRoutes
+from client_proxy.doors.rest.trash import TrashRoutes
 from client_proxy.doors.rest.users import UserRoutes
 from client_proxy.doors.rest.versions import VersionRoutes
 from client_proxy.metrics import RECEIVED_BYTES
@@ -261,6 +262,7 @@ def _files(file_store: Files, directory: Directory) -> list[Operation]:
         *file_operations(FileRoutes(file_store)),
         *VersionRoutes(file_store).operations(),
         *FolderRoutes(file_store, directory).operations(),
+        *TrashRoutes(directory).operations(),
         *SearchRoutes(directory).operations(),
     ]
 

@@ -23,6 +23,7 @@ from client_proxy.doors.rest.shares import NewShare, ShareRuleBody
 from client_proxy.doors.rest.single_sign_on import LinkBody, ProviderBody, SignOnAnswer, SignOnBody
 from client_proxy.doors.rest.storage_keys import Retirement
 from client_proxy.doors.rest.targets import NewTarget
+from client_proxy.doors.rest.trash import EmptyTrashBody, RestoreTrashBody, TrashDaysBody
 from client_proxy.doors.rest.users import NewPasswordBody, NewUserBody, UserChangeBody
 from client_proxy.doors.rest.versions import RestoreBody
 
@@ -44,6 +45,9 @@ EXAMPLES: dict[Any, Any] = {
     NewBucket: {"name": "plans", "versioning": "enabled"},
     BucketChange: {"shared": True},
     CopyBody: {"source": {"bucket": "files", "path": "plans/roof.txt"}, "bucket": "files", "path": "plans/roof-2.txt"},
+    TrashDaysBody: {"days": 30},
+    RestoreTrashBody: {"path": "plans/roof.txt", "marker": "0000000000000007"},
+    EmptyTrashBody: {"prefix": "plans/"},
     NewFolder: {"bucket": "files", "path": "plans/2026/"},
     FolderMove: {"bucket": "files", "path": "plans/2026/", "to_path": "archive/2026/"},
     RestoreBody: {"version": "0000000000000004"},

@@ -21,6 +21,7 @@ from lockstep_store.client.api.second_factor import SecondFactorCalls
 from lockstep_store.client.api.service_accounts import ServiceAccountCalls
 from lockstep_store.client.api.shares import ShareCalls
 from lockstep_store.client.api.single_sign_on import ProviderCalls, SignOnCalls
+from lockstep_store.client.api.trash import TrashCalls
 
 
 class ApiCalls(
@@ -36,6 +37,7 @@ class ApiCalls(
     AccessCalls,
     FolderCalls,
     SearchCalls,
+    TrashCalls,
     JournalCalls,
     LockCalls,
     ClusterCalls,

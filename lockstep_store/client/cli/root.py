@@ -35,6 +35,7 @@ COMMANDS = {
     "restore": "changes.restore",
     "edit": "changes.edit",
     "folders": "folders.folders",
+    "trash": "trash.trash",
     "lock": "locks.lock",
     "unlock": "locks.unlock",
     "locks": "locks.locks",

@@ -38,6 +38,7 @@ from lockstep_store.wire.messages import servers as s
 from lockstep_store.wire.messages import single_sign_on as sso
 from lockstep_store.wire.messages import storage_keys as sk
 from lockstep_store.wire.messages import targets as tm
+from lockstep_store.wire.messages import trash as tr
 from lockstep_store.wire.messages import uploads as um
 from lockstep_store.wire.messages import writes as wm
 from lockstep_store.wire.messages.writes import BEGIN, BeginItem, BeginRequest
@@ -83,6 +84,7 @@ FROM_PROXIES = {
         sk,
         sso,
         tm,
+        tr,
         um,
         users,
     )
