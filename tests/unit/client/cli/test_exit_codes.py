@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import click
@@ -50,14 +52,20 @@ def test_each_command_is_found_under_its_own_name() -> None:
 @pytest.mark.parametrize("words", every_command(), ids=" ".join)
 def test_every_command_explains_itself_and_is_in_the_documents(words: tuple[str, ...]) -> None:
     """Each command has help that begins with a sentence, and a row in docs/command-line.md."""
-    result = CliRunner().invoke(main, [*words, "--help"])
-    assert result.exit_code == 0
-    assert "Usage:" in result.output
     command: click.Command | None = main
     for word in words:
         assert isinstance(command, click.Group)
         command = command.get_command(CONTEXT, word)
     assert command is not None
+    if command.context_settings.get("help_option_names") == []:
+        # It becomes the program that it names, which shows its own help: here it would take the place of the test run.
+        lockstep = [sys.executable, "-P", "-m", "lockstep_store.client.cli"]
+        shown = subprocess.run([*lockstep, *words, "--help"], capture_output=True, text=True, check=True).stdout
+    else:
+        result = CliRunner().invoke(main, [*words, "--help"])
+        assert result.exit_code == 0
+        shown = result.output
+    assert "usage" in shown.lower()
     assert (command.help or "").strip()[0].isupper()
     page = (ROOT / "docs" / "command-line.md").read_text("utf-8")
     assert f"| `{' '.join(words)}" in page, f"docs/command-line.md has no row for {' '.join(words)}"
