@@ -102,6 +102,16 @@ class LocalStorage:
             raise local_problem("make the folder", target.parent, error) from error
         return target
 
+    def make_folder(self, name: str) -> None:
+        """Create the folder `name`, or the root itself for an empty name; not through a link out of the root."""
+        target = self.resolve(name) if name else self.root
+        try:
+            target.mkdir(parents=True, exist_ok=True)
+        except (FileExistsError, NotADirectoryError):
+            raise NameRefused(f"{shown(name)} needs a folder where {self.root} has a file: it is left alone") from None
+        except OSError as error:
+            raise local_problem("make the folder", target, error) from error
+
     def names(self) -> list[str]:
         """The relative names of all regular files in the folder, sorted, without links and temporary files."""
         return sorted(relative for _, relative, skipped in walk_files(self.root) if not skipped)

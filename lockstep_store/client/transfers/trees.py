@@ -212,7 +212,11 @@ def get_tree(
 
     def _get(file: FileVersion) -> Callable[[Callable[[int], None]], bool]:
         def action(advance: Callable[[int], None]) -> bool:
-            target = storage.for_writing(file.path[len(prefix) :])
+            relative = file.path[len(prefix) :]
+            if file.path.endswith("/") and not file.size:  # an empty folder's own object
+                storage.make_folder(relative.removesuffix("/"))
+                return False
+            target = storage.for_writing(relative)
             known = RemoteFile(
                 file.bucket,
                 file.path,

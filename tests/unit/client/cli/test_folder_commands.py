@@ -82,6 +82,20 @@ def test_a_folder_of_files_can_be_made_to_stay(shell: Shell, api: Client) -> Non
     assert (own.size, own.content_type) == (0, FOLDER_TYPE)
 
 
+def test_get_makes_empty_folders(shell: Shell, tmp_path: Path) -> None:
+    """The folder itself and those below; a file in the place of one is left alone and named."""
+    shell.run("mkdir", "docs", "docs/empty", "docs/sub/deep")
+    fill(shell, "docs/a")
+    shell.run("get", "-r", "docs", tmp_path / "copy")
+    assert (tmp_path / "copy" / "a").read_text() == "docs/a"
+    assert (tmp_path / "copy" / "empty").is_dir()
+    assert (tmp_path / "copy" / "sub" / "deep").is_dir()
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "empty").write_text("mine")
+    assert "empty" in shell.run("get", "-r", "docs", tmp_path / "other", code=8).stderr
+    assert (tmp_path / "other" / "empty").read_text() == "mine"
+
+
 def test_mv_renames_a_folder(shell: Shell) -> None:
     """To another name, or into another folder; a file of the same name is moved as before."""
     fill(shell, "docs/a", "docs/sub/b", "notes")
