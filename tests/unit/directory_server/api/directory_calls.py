@@ -20,7 +20,7 @@ from lockstep_store.wire.digest import chunk_digest
 from lockstep_store.wire.errors import (
     from_problem,
 )
-from lockstep_store.wire.messages import access, quotas, read_leases, redo, second_factor, shares, users
+from lockstep_store.wire.messages import access, quotas, read_leases, redo, search, second_factor, shares, users
 from lockstep_store.wire.messages import authorities as ca
 from lockstep_store.wire.messages import buckets as bm
 from lockstep_store.wire.messages import cluster as cm
@@ -79,6 +79,7 @@ FROM_PROXIES = {
         rm,
         redo,
         s3,
+        search,
         second_factor,
         shares,
         sk,
