@@ -57,6 +57,14 @@ def test_every_exception_is_of_a_check(found: list[Check]) -> None:
     assert not set(checks.SURVIVORS) & set(read_killers())
 
 
+def test_the_stored_tests_have_the_names_of_today(request: pytest.FixtureRequest) -> None:
+    """Of those that this run collects: a test that lost or changed its parameters is another one to pytest."""
+    collected = {item.nodeid for item in request.session.items}
+    functions = {test.partition("[")[0] for test in collected}
+    stored = set(read_killers().values())
+    assert {test for test in stored if test.partition("[")[0] in functions} <= collected
+
+
 def test_every_kind_of_check_is_found() -> None:
     """In a source with one of each, and nothing else."""
     source = """
