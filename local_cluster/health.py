@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import math
+import socket
 import ssl
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -102,12 +103,12 @@ class HealthProbe:
     def _get(self, entry: ProgramEntry, path: str) -> bytes:
         address = urlsplit(entry.url)
         host = address.hostname or ""
-        connection = http.client.HTTPConnection(host, address.port, timeout=ASK_SECONDS)
+        # Most checks during a start end here. Preparing TLS first took most of the command's processor time. Preparing
+        # it beside the open connection was refused: if the program ends meanwhile, nobody closes the socket.
+        socket.create_connection((host, address.port), ASK_SECONDS).close()
+        context = people_context(self._ca_file) if entry.program == "client_proxy" else self._peers()
+        connection = http.client.HTTPSConnection(host, address.port, timeout=ASK_SECONDS, context=context)
         try:
-            # Most checks during a start end here. Preparing TLS first took most of the command's processor time.
-            connection.connect()
-            context = people_context(self._ca_file) if entry.program == "client_proxy" else self._peers()
-            connection.sock = context.wrap_socket(connection.sock, server_hostname=host)
             connection.request("GET", path)
             return connection.getresponse().read(MAX_ANSWER_BYTES)
         finally:
