@@ -102,5 +102,5 @@ def lockstep(cluster: ClusterHarness, *words: str | Path) -> subprocess.Complete
             "LOCKSTEP_API_KEY": cluster.admin_key,
             "LOCKSTEP_CONFIG_DIR": str(cluster.data / "cli"),
         },
-        timeout=240,
+        timeout=180,
     )
