@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from local_cluster.environment import Environment, last_line
+from local_cluster.environment import PIP_OPTIONS, Environment, InstallFailure, last_line, uv_variables
 from tests import ROOT
 
 
@@ -115,3 +115,59 @@ def test_the_installers_message_is_the_line_that_matters() -> None:
     output = "Collecting flask\nERROR: no version fits\nERROR: No matching distribution found for flask.\nmore\n"
     assert last_line(output) == "No matching distribution found for flask"
     assert last_line("") == "no message"
+
+
+@pytest.mark.parametrize(
+    ("listed", "variables"),
+    [
+        ("", {}),
+        (":env:.default-timeout='180'\nglobal.no-input='true'\n", {}),
+        (
+            "global.index-url='https://me:it%27s@packages.example/simple'",
+            {"UV_DEFAULT_INDEX": "https://me:it%27s@packages.example/simple"},
+        ),
+        (
+            ":env:.cert='/ca.pem'\n:env:.find-links='/wheels'\nglobal.cert='/ca.pem'",
+            {"SSL_CERT_FILE": "/ca.pem", "UV_FIND_LINKS": "/wheels"},
+        ),
+        ("global.cert='/ca.pem'\nuser.cert='/other.pem'", None),
+        ("global.extra-index-url='https://packages.example/simple'", None),
+        ("install.constraint='pins.txt'", None),
+        (":env:.find-links='/wheels /more'", None),
+        ("global.no-index='true'", None),
+        ("global.index-url=unquoted", None),
+    ],
+)
+def test_uv_installs_only_what_pip_would(listed: str, variables: dict[str, str] | None) -> None:
+    """Where pip is told to take packages from elsewhere, uv is told the same, or pip installs."""
+    assert uv_variables(listed) == variables
+
+
+def test_pip_installs_where_there_is_no_uv(checkout: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """A machine for which uv cannot be had installs with pip; its words are shown when that fails too."""
+    environment = Environment(checkout, "run")
+    environment.python.parent.mkdir(parents=True)
+    calls = checkout / "calls"
+    environment.python.write_text(
+        f"""#!{shutil.which("bash")}
+        case "$*" in
+            *config*) ;;
+            -c*) ;;
+            *only-binary*) echo "ERROR: No matching distribution found for uv"; exit 1 ;;
+            *editable*)
+                echo "$*" >>"{calls}"
+                [ ! -e "{checkout}/offline" ] || {{ echo "ERROR: no network"; exit 1; }}
+                ;;
+        esac
+        """
+    )
+    environment.python.chmod(0o755)
+    (checkout / "offline").touch()
+    with pytest.raises(InstallFailure, match="could not be installed: no network"):
+        environment.prepare()
+    assert not environment.is_ready()
+    (checkout / "offline").unlink()
+    environment.prepare()
+    assert environment.is_ready()
+    assert calls.read_text().splitlines() == [f"-m pip install {' '.join(PIP_OPTIONS)} --editable {checkout}"] * 2
+    assert "with pip ... done" in capfd.readouterr().err
