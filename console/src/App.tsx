@@ -1,18 +1,21 @@
 import { Center, Loader, Text } from '@mantine/core';
-import { useRef } from 'react';
+import { lazy, useRef } from 'react';
 
 import { FilesPage } from './files/FilesPage';
 import { keeper, LockActionsProvider } from './locks/actions';
-import { LocksPage } from './locks/LocksPage';
 import { usePlace } from './router';
-import { signOut, useSession } from './session/session';
+import { type Account, signOut, useSession } from './session/session';
 import { SignIn } from './session/SignIn';
+import { PageBoundary } from './shell/PageBoundary';
 import { Shell } from './shell/Shell';
 import { useTexts } from './texts';
 
+// What most people do not open at once is loaded when they do.
+const LocksPage = lazy(() => import('./locks/LocksPage').then((part) => ({ default: part.LocksPage })));
+const SearchPage = lazy(() => import('./search/SearchPage').then((part) => ({ default: part.SearchPage })));
+
 export function App() {
   const texts = useTexts();
-  const place = usePlace();
   const { account, unreachable, refresh } = useSession();
   const wasSignedIn = useRef(false);
   if (account === undefined) {
@@ -25,13 +28,21 @@ export function App() {
   if (account === null) return <SignIn hasEnded={wasSignedIn.current} onDone={() => void refresh()} />;
   wasSignedIn.current = true;
   return (
-    <Shell
-      account={account}
-      onSignOut={() => void keeper.letGo().then(signOut)}
-    >
+    <Shell account={account} onSignOut={() => void keeper.letGo().then(signOut)}>
       <LockActionsProvider account={account}>
-        {place.page === 'locks' ? <LocksPage account={account} /> : <FilesPage account={account} />}
+        <Page account={account} />
       </LockActionsProvider>
     </Shell>
+  );
+}
+
+function Page({ account }: { account: Account }) {
+  const place = usePlace();
+  return (
+    <PageBoundary key={place.page}>
+      {place.page === 'files' && <FilesPage account={account} />}
+      {place.page === 'search' && <SearchPage {...place} />}
+      {place.page === 'locks' && <LocksPage account={account} />}
+    </PageBoundary>
   );
 }

@@ -17,10 +17,12 @@ const queries = new QueryClient({
   },
 });
 
+const THEME = { respectReducedMotion: true };
+
 // The page's policy allows no inline style, so the variables come from the style sheet.
 createRoot(document.getElementById('root') as HTMLElement).render(
   <StrictMode>
-    <MantineProvider defaultColorScheme="auto" withCssVariables={false} withGlobalClasses={false}>
+    <MantineProvider defaultColorScheme="auto" theme={THEME} withCssVariables={false} withGlobalClasses={false}>
       <TextsProvider>
         <QueryClientProvider client={queries}>
           <NoticesProvider>

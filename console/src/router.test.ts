@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 
-import { addressOf, type Place, placeOf } from './router';
+import { addressOf, NO_SEARCH, type Place, placeOf } from './router';
 
 describe('an address', () => {
   it.each<[string, Place]>([
@@ -8,6 +8,11 @@ describe('an address', () => {
     ['/console/files/a-bucket', { page: 'files', bucket: 'a-bucket', folder: '' }],
     ['/console/files/b/c%20d/%C3%A4%3F%23%25', { page: 'files', bucket: 'b', folder: 'c d/ä?#%/' }],
     ['/console/locks', { page: 'locks' }],
+    [
+      '/console/search?q=roof+%26+plan%3F&days=7',
+      { page: 'search', search: { text: 'roof & plan?', bucket: '', type: '', days: '7' } },
+    ],
+    ['/console/search', { page: 'search', search: NO_SEARCH }],
   ])('%s names a place, and the place the address', (address, place) => {
     expect(placeOf(address)).toEqual(place);
     expect(placeOf(addressOf(place))).toEqual(place);

@@ -1,38 +1,82 @@
-// The place in the address: /console/files/BUCKET/FOLDER/…/ and /console/locks.
+// The place in the address, such as /console/files/BUCKET/FOLDER/… or /console/search?q=TEXT.
 import { useSyncExternalStore } from 'react';
 
-export type Place = { page: 'files'; bucket: string; folder: string } | { page: 'locks' };
+export type Place =
+  | { page: 'files'; bucket: string; folder: string }
+  | { page: 'search'; search: Search }
+  | { page: 'locks' };
+
+export interface Search {
+  text: string;
+  /** Empty: every bucket. */
+  bucket: string;
+  /** The first half of a content type, such as `image`; or a whole one. Empty: any. */
+  type: string;
+  /** So many days back at most, as a number in letters. Empty: any time. */
+  days: string;
+}
+
+export const NO_SEARCH: Search = { text: '', bucket: '', type: '', days: '' };
 
 const BASE = '/console';
 
-/** The place that a path of the address names. `folder` is empty or ends with a slash. */
-export function placeOf(pathname: string): Place {
+/** The place that an address names: its path, and what follows a question mark. `folder` is empty or ends with a slash. */
+export function placeOf(address: string): Place {
+  const [pathname = '', query = ''] = address.split('?', 2);
   const parts = pathname.slice(BASE.length).split('/').filter(Boolean).map(decoded);
   if (parts[0] === 'locks') return { page: 'locks' };
+  if (parts[0] === 'search') return { page: 'search', search: searchOf(new URLSearchParams(query)) };
   const [, bucket = '', ...folders] = parts[0] === 'files' ? parts : [];
   return { page: 'files', bucket, folder: folders.map((name) => `${name}/`).join('') };
 }
 
 /** The address of a place; the opposite of `placeOf`. */
 export function addressOf(place: Place): string {
-  if (place.page === 'locks') return `${BASE}/locks`;
-  const names = [place.bucket, ...place.folder.split('/')].filter(Boolean);
-  return [BASE, 'files', ...names.map(encodeURIComponent)].join('/');
+  switch (place.page) {
+    case 'locks':
+      return `${BASE}/locks`;
+    case 'search':
+      return withQuery(`${BASE}/search`, {
+        q: place.search.text,
+        bucket: place.search.bucket,
+        type: place.search.type,
+        days: place.search.days,
+      });
+    case 'files': {
+      const names = [place.bucket, ...place.folder.split('/')].filter(Boolean);
+      return [BASE, 'files', ...names.map(encodeURIComponent)].join('/');
+    }
+  }
 }
 
-export function goTo(place: Place): void {
-  window.history.pushState(null, '', addressOf(place));
+/** Show a place. With `replace`, the present one is not kept for the browser's Back. */
+export function goTo(place: Place, { replace = false } = {}): void {
+  if (replace) window.history.replaceState(null, '', addressOf(place));
+  else window.history.pushState(null, '', addressOf(place));
   window.dispatchEvent(new PopStateEvent('popstate'));
 }
 
 export function usePlace(): Place {
-  const pathname = useSyncExternalStore(subscribe, () => window.location.pathname);
-  return placeOf(pathname);
+  return placeOf(useSyncExternalStore(subscribe, () => window.location.pathname + window.location.search));
 }
 
 function subscribe(changed: () => void): () => void {
   window.addEventListener('popstate', changed);
   return () => window.removeEventListener('popstate', changed);
+}
+
+function searchOf(query: URLSearchParams): Search {
+  return {
+    text: query.get('q') ?? '',
+    bucket: query.get('bucket') ?? '',
+    type: query.get('type') ?? '',
+    days: query.get('days') ?? '',
+  };
+}
+
+function withQuery(path: string, values: Record<string, string>): string {
+  const given = Object.entries(values).filter(([, value]) => value);
+  return given.length > 0 ? `${path}?${new URLSearchParams(given).toString()}` : path;
 }
 
 function decoded(part: string): string {

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import re
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ from tests.fakes.wsgi import ask
 from tests.unit.rest_door import make_door
 
 MAX_LINES = 400
+MOST_BYTES = 250_000
 
 
 @pytest.fixture(scope="module")
@@ -30,6 +33,17 @@ def test_the_page_fits_the_api(folder: Path) -> None:
 def test_the_logic_of_the_page(folder: Path) -> None:
     """Listings, uploads, kept locks, addresses and texts, without a browser."""
     assert "passed" in npm(folder, "run", "--silent", "test")
+
+
+def test_the_first_load_is_small(folder: Path) -> None:
+    """What a browser loads before it shows the files is under 250 KB compressed; other pages come when opened."""
+    npm(folder, "run", "--silent", "build")
+    built = folder / "dist"
+    first = set(re.findall(r'(?:src|href)="/console/(assets/[^"]+)"', (built / "index.html").read_text("utf-8")))
+    sizes = {name: len(gzip.compress((built / name).read_bytes(), 9)) for name in first}
+    assert {Path(name).suffix for name in first} >= {".js", ".css"}
+    assert sum(sizes.values()) < MOST_BYTES, sizes
+    assert len(list((built / "assets").glob("*.js"))) > len([name for name in first if name.endswith(".js")])
 
 
 def test_no_source_is_too_long() -> None:

@@ -1,13 +1,15 @@
-import { Alert, Breadcrumbs, Button, FileButton, Group, Loader, Menu, Text, TextInput } from '@mantine/core';
+import { Breadcrumbs, Button, FileButton, Group, Loader, Menu, Text, TextInput } from '@mantine/core';
 import { type DragEvent, useCallback, useEffect, useRef, useState } from 'react';
 
 import { fileAddress } from '../api/client';
 import { LockBadge, LockMenuItem } from '../locks/LockMarks';
 import { useLocks } from '../locks/useLocks';
+import { NO_SEARCH } from '../router';
 import type { Account } from '../session/session';
+import { Failed } from '../shell/Failed';
 import { useNotices } from '../shell/notices';
 import { PlaceLink } from '../shell/PlaceLink';
-import { useTexts, words } from '../texts';
+import { useTexts } from '../texts';
 import { useBuckets } from './BucketList';
 import { DeleteDialog } from './DeleteDialog';
 import { chosenFiles, droppedFiles, type Picked } from './dropped';
@@ -91,17 +93,15 @@ export function FolderPage({ account, bucket, folder }: Props) {
         </div>
       )}
       {listing.isPending && <Loader aria-label={texts.app.loading} />}
-      {listing.isError && (
-        <Alert color="red" role="alert" mb="xs">
-          {words(listing.error, texts)}{' '}
-          <Button size="compact-sm" variant="default" onClick={() => void listing.refetch()}>
-            {texts.app.retry}
-          </Button>
-        </Alert>
-      )}
+      <Failed error={listing.error} onRetry={() => void listing.refetch()} />
       {listing.isSuccess && listing.shown.length === 0 && !hasNextPage && (
         <Text my="xl" ta="center">
-          {filter ? texts.files.noMatch : texts.files.empty}
+          {filter ? texts.files.noMatch : texts.files.empty}{' '}
+          {filter && (
+            <PlaceLink to={{ page: 'search', search: { ...NO_SEARCH, text: filter, bucket } }}>
+              {texts.files.searchInstead}
+            </PlaceLink>
+          )}
         </Text>
       )}
       {listing.shown.length > 0 && (

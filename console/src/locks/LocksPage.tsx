@@ -1,10 +1,13 @@
-import { Alert, Button, Group, Loader, Text, Title } from '@mantine/core';
+import { Button, Group, Loader, Text } from '@mantine/core';
 import { useState } from 'react';
 
 import { useBuckets } from '../files/BucketList';
 import { clockText } from '../files/format';
 import type { Account } from '../session/session';
-import { useTexts, words } from '../texts';
+import { DataRow, DataTable } from '../shell/DataTable';
+import { Failed } from '../shell/Failed';
+import { PageHead } from '../shell/PageHead';
+import { useTexts } from '../texts';
 import { useLockActions } from './actions';
 import { BreakDialog } from './BreakDialog';
 import { keyOf, type Lock, type Locks, pathsText, useLocks } from './useLocks';
@@ -20,44 +23,24 @@ export function LocksPage({ account }: { account: Account }) {
   const owned = new Set(buckets.data?.buckets.filter(({ owner }) => owner === account.name).map(({ name }) => name));
   const mayBreak = (lock: Lock) => account.admin || lock.paths.some(({ bucket }) => owned.has(bucket));
   return (
-    <>
-      <Group justify="space-between" mb="sm">
-        <Title order={1} size="h3">
-          {texts.locks.title}
-        </Title>
+    <div className="scrolled">
+      <PageHead title={texts.locks.title}>
         <Text size="sm" c="dimmed">
           {texts.locks.live}
         </Text>
-      </Group>
+      </PageHead>
       {locks.isPending && <Loader aria-label={texts.app.loading} />}
-      {locks.error && (
-        <Alert color="red" role="alert" mb="xs">
-          {words(locks.error, texts)}
-        </Alert>
-      )}
+      <Failed error={locks.error} />
       {!locks.isPending && locks.locks.length === 0 && <Text>{texts.locks.none}</Text>}
       {locks.locks.length > 0 && (
-        <div className="lock-table" tabIndex={0} role="region" aria-label={texts.locks.title}>
-          <table>
-            <thead>
-              <tr>
-                {Object.entries(texts.locks.columns).map(([key, name]) => (
-                  <th key={key} scope="col">
-                    {name}
-                  </th>
-                ))}
-              </tr>
-            </thead>
-            <tbody>
-              {locks.locks.map((lock) => (
-                <LockRow key={lock.id} lock={lock} locks={locks} account={account} onBreak={mayBreak(lock) ? setBreaking : undefined} />
-              ))}
-            </tbody>
-          </table>
-        </div>
+        <DataTable label={texts.locks.title} columns={Object.values(texts.locks.columns)}>
+          {locks.locks.map((lock) => (
+            <LockRow key={lock.id} lock={lock} locks={locks} account={account} onBreak={mayBreak(lock) ? setBreaking : undefined} />
+          ))}
+        </DataTable>
       )}
       {breaking && <BreakDialog lock={breaking} onClose={() => setBreaking(undefined)} />}
-    </>
+    </div>
   );
 }
 
@@ -72,32 +55,27 @@ interface RowProps {
 function LockRow({ lock, locks, account, onBreak }: RowProps) {
   const texts = useTexts();
   const { take, release, giveUp } = useLockActions();
-  const columns = texts.locks.columns;
   const isMine = lock.account === account.name;
   const paths = new Set(lock.paths.map(keyOf));
   const line = locks.waiters.filter((waiter) => waiter.paths.some((path) => paths.has(keyOf(path))));
   const place = line.find((waiter) => waiter.account === account.name);
   const first = lock.paths[0];
   return (
-    <tr>
-      <th scope="row" data-label={columns.file} className="breakable">
-        {pathsText(lock)}
-      </th>
-      <td data-label={columns.holder}>
-        {isMine ? `${lock.account} (${texts.locks.you})` : lock.account}
-        {lock.client && (
-          <Text span size="sm" c="dimmed">
-            {' '}
-            {lock.client}
-          </Text>
-        )}
-      </td>
-      <td data-label={columns.since}>{clockText(lock.since_at, texts.locale)}</td>
-      <td data-label={columns.until}>{clockText(lock.until_at, texts.locale)}</td>
-      <td data-label={columns.queue}>
-        {line.length === 0 ? texts.locks.nobodyWaits : <Line waiters={line} account={account} />}
-      </td>
-      <td data-label={columns.actions}>
+    <DataRow
+      cells={[
+        pathsText(lock),
+        <>
+          {isMine ? `${lock.account} (${texts.locks.you})` : lock.account}
+          {lock.client && (
+            <Text span size="sm" c="dimmed">
+              {' '}
+              {lock.client}
+            </Text>
+          )}
+        </>,
+        clockText(lock.since_at, texts.locale),
+        clockText(lock.until_at, texts.locale),
+        line.length === 0 ? texts.locks.nobodyWaits : <Line waiters={line} account={account} />,
         <Group gap="xs">
           {isMine && (
             <Button size="compact-sm" onClick={() => void release(lock)}>
@@ -119,9 +97,9 @@ function LockRow({ lock, locks, account, onBreak }: RowProps) {
               {texts.locks.break}
             </Button>
           )}
-        </Group>
-      </td>
-    </tr>
+        </Group>,
+      ]}
+    />
   );
 }
 

@@ -1,7 +1,7 @@
 import { Button, Group, Text } from '@mantine/core';
 import type { ReactNode } from 'react';
 
-import { type Place, usePlace } from '../router';
+import { NO_SEARCH, type Place, usePlace } from '../router';
 import type { Account } from '../session/session';
 import { useTexts } from '../texts';
 import { LockIcon } from './icons';
@@ -31,6 +31,9 @@ export function Shell({ account, onSignOut, children }: Props) {
         <nav aria-label={texts.app.menu} className="pages">
           <PageLink to={{ page: 'files', bucket: '', folder: '' }} here={place.page === 'files'}>
             {texts.app.files}
+          </PageLink>
+          <PageLink to={{ page: 'search', search: NO_SEARCH }} here={place.page === 'search'}>
+            {texts.app.search}
           </PageLink>
           <PageLink to={{ page: 'locks' }} here={place.page === 'locks'}>
             {texts.app.locks}
