@@ -80,6 +80,8 @@ class HolderApi:
 
     def _commit(self, request: s.CommitRequest, peer: PeerIdentity) -> s.CommitReply:
         self._components.epochs.demand_known(peer.id)
+        for id in {id for item in request.items for id in item.unreachable}:
+            self._components.membership.avoid(id, peer.id)
         return self._components.commits.commit(request.items, peer.id)
 
     def _collect(self, request: s.CollectRequest, peer: PeerIdentity) -> s.CollectReply:

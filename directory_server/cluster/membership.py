@@ -46,6 +46,7 @@ class _Server:
     """Directory time of the last word from it; of the directory's start when there was none."""
     report: HeartbeatRequest | None = None
     unreachable: bool = False
+    avoided: bool = False
     saved: tuple[str, bool] = field(default=("", True))
 
 
@@ -150,7 +151,7 @@ class Membership:
             if server.report is None or server.unreachable:
                 log.info("file_server-%s is up", id)
             server.heard = self._clock.now()
-            server.unreachable = False
+            server.unreachable = server.avoided = False
             server.report = request
             changed = server.saved != (request.problem, request.healthy)
             server.saved = (request.problem, request.healthy)
@@ -174,6 +175,17 @@ class Membership:
             if server is not None and not server.unreachable:
                 log.warning("file_server-%s was reported unreachable", id)
                 server.unreachable = True
+
+    def avoid(self, id: str, by: str) -> None:
+        """Place no write on a server until its next heartbeat, if there are enough others.
+
+        The master `by` could not reach it. It does not become suspect: the two alone may be cut off from each other.
+        """
+        with self._mutex:
+            server = self._servers.get(id)
+            if server is not None and not server.avoided:
+                log.warning("file_server-%s could not reach file_server-%s", by, id)
+                server.avoided = True
 
     def _finish_removals(self, rows: Iterable[ServerRow]) -> None:
         """Delete the remaining holder rows of removed servers, in case a crash interrupted the deletion."""
@@ -270,7 +282,9 @@ class Membership:
         elif free < self._min_free and state == "up":
             why = "full"
         writable = state == "up" and why == "up"
-        return Candidate(server.row.id, server.row.url, server.row.zone, free, writable, why, server.row.store_id)
+        return Candidate(
+            server.row.id, server.row.url, server.row.zone, free, writable, why, server.row.store_id, server.avoided
+        )
 
     def holders(self) -> list[Holder]:
         """Return every server with its liveness, for tickets and replies to heartbeats."""

@@ -21,7 +21,10 @@ SPARES = 2
 
 @dataclass(frozen=True)
 class Candidate:
-    """A registered file server. `writable`: up, healthy, not draining, and with room."""
+    """A registered file server. `writable`: up, healthy, not draining, and with room.
+
+    `avoided`: a master could not reach it, so it is chosen only if there are too few others.
+    """
 
     id: str
     url: str
@@ -30,6 +33,7 @@ class Candidate:
     writable: bool = True
     state: str = "up"
     store_id: str = ""
+    avoided: bool = False
 
     @property
     def holder(self) -> Holder:
@@ -58,15 +62,18 @@ def choose(
     """Choose a master, `copies - 1` replicas and up to two spares.
 
     `keep` are the current version's holders in rank order; `exclude` are servers the caller could not reach. No two
-    copies share a zone as long as another zone has room. Raises TooFewHolders when fewer than `copies`
-    can take it.
+    copies share a zone as long as another zone has room. Avoided servers are the last spares, as long as there are
+    enough others. Raises TooFewHolders when fewer than `copies` can take it.
     """
     usable = {server.id: server for server in servers if server.writable and server.id not in exclude}
     if len(usable) < copies:
         raise _too_few(servers, len(usable), copies, exclude)
-    ranked = rank(f"{bucket}/{path}", list(usable.values()))
+    ranked = sorted(rank(f"{bucket}/{path}", list(usable.values())), key=lambda server: server.avoided)
     kept = [usable[id] for id in keep if id in usable]
     order = kept + [server for server in ranked if server.id not in keep]
+    reached = [server for server in order if not server.avoided]
+    if len(reached) >= copies:
+        order = reached
     chosen: list[Candidate] = []
     while len(chosen) < copies:
         chosen.append(_next(order, chosen))

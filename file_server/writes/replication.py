@@ -18,7 +18,7 @@ from lockstep_store.runtime.tracing import log
 from lockstep_store.wire.chunk_stream import encode_stream, end_frame
 from lockstep_store.wire.chunking import Chunk
 from lockstep_store.wire.crash_points import crash_point
-from lockstep_store.wire.errors import LockstepError, MissingChunks, TicketRefused, TooFewHolders
+from lockstep_store.wire.errors import LockstepError, MissingChunks, PeerUnreachable, TicketRefused, TooFewHolders
 from lockstep_store.wire.manifest import Manifest
 from lockstep_store.wire.messages.files import Holder
 from lockstep_store.wire.messages.servers import MAX_SMALL_STREAM_BYTES, SmallWrite
@@ -41,6 +41,8 @@ class Replication:
         self._forwards: list[Forward] = []
         self._pending: list[tuple[Holder, Callable[[], Outcome]]] = []
         self._failures: list[str] = []
+        self.unreachable: list[str] = []
+        """After `settle`: the ids of the file servers that could not be reached."""
 
     def send_small(self, chunks: list[Chunk], pool: ThreadPoolExecutor) -> None:
         """Send a body that is whole in memory to all replicas at once."""
@@ -120,6 +122,8 @@ class Replication:
         else:
             log.warning("file server %s did not store the blob: %s", holder.id, failure)
             self._failures.append(f"file server {holder.id}: {failure}")
+            if isinstance(failure, PeerUnreachable):
+                self.unreachable.append(holder.id)
 
     def _reachable(self, replica: Holder) -> Holder:
         """Return the replica, or a spare if the replica was found unreachable a short while ago."""

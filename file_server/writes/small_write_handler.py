@@ -112,7 +112,8 @@ class SmallWriteHandler:
                 results[write.position].problem = to_problem(error)
                 continue
             digest, size = write.blob.manifest.digest, write.blob.manifest.size
-            ready.append((write, CommitItem(write.ticket_text, digest, size, holders, write.metadata)))
+            unreachable = write.replication.unreachable
+            ready.append((write, CommitItem(write.ticket_text, digest, size, holders, write.metadata, unreachable)))
         if not ready:
             return
         committed = self._commits.commit_all([item for _, item in ready])

@@ -78,7 +78,9 @@ class StreamWriteHandler:
                 crash_point("file_server.replica.stream-sealed")
                 return WriteReply(manifest.digest, manifest.size, self._own_id)
             holders = replication.settle(manifest, self._own_id)
-        item = CommitItem(ticket_text, manifest.digest, manifest.size, holders, reader.trailing_metadata)
+        item = CommitItem(
+            ticket_text, manifest.digest, manifest.size, holders, reader.trailing_metadata, replication.unreachable
+        )
         committed = self._commits.commit(item)
         crash_point("file_server.answer.stream-ready")
         return WriteReply(

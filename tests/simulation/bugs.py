@@ -16,6 +16,7 @@ import msgspec
 
 from client_proxy.core.directory_client import DirectoryClient
 from client_proxy.core.read_leases import ReadLeases
+from directory_server.api.file_servers import HolderApi
 from directory_server.cluster.directory_clock import DirectoryClock
 from directory_server.files import commits, namespace, past_writes, writes
 from directory_server.files.commits import Commits
@@ -168,6 +169,10 @@ def _damage_is_not_reported(put: Put) -> None:
 
 def _collect_what_is_referred_to(put: Put) -> None:
     put(Collector, "drop_in", lambda self, tx, server_id, digest: True)
+
+
+def _reports_are_ignored(put: Put) -> None:
+    put(HolderApi, "_commit", lambda self, request, peer: self._components.commits.commit(request.items, peer.id))
 
 
 # ---------------------------------------------------------------- order
@@ -347,12 +352,13 @@ CRASHES = {"kinds": ("crash",), "faults": 6, "servers": 3, "operations": 20, "pe
 DIRECTORY_CRASHES = {"kinds": ("directory_crash",), "faults": 5, "operations": 20, "people": 4, "paths": 1}
 QUIET = {"faults": 0, "operations": 20, "people": 4, "paths": 1}
 LOSSES = {"faults": 0, "operations": 20, "people": 4, "conditions": Conditions(0.002, 0.0, 0.15)}
+HANGS = {"kinds": ("hang",), "faults": 8, "servers": 4, "operations": 40, "people": 4, "paths": 3}
 HOT = {"faults": 0, "operations": 20, "people": 4, "paths": 1, "proxies": 2}
 HOT_SLOW = {**HOT, "conditions": Conditions(0.05), "operations": 30}
 HOT_ASTRAY = {**HOT, "kinds": ("astray",), "faults": 8}
 
 BUGS = [
-    Bug("acknowledge before fsync", _acknowledge_before_fsync, POWER, shown_by=3),
+    Bug("acknowledge before fsync", _acknowledge_before_fsync, POWER, shown_by=5),
     Bug("forget the folder's fsync", _forget_folder_fsync, POWER, rare=True),
     Bug("directory answers before its commit", _acknowledge_before_commit(SqliteStore), DIRECTORY_CRASHES),
     Bug("file server answers before its index commits", _acknowledge_before_commit(ChunkIndex), POWER, rare=True),
@@ -363,6 +369,7 @@ BUGS = [
         {"kinds": ("rot",), "faults": 12, "servers": 2, "operations": 20, "people": 4, "linger": 60.0}, rare=True),
     Bug("collect what versions refer to", _collect_what_is_referred_to,
         {"faults": 0, "linger": 60.0, "ticket_seconds": 8.0}, rare=True),
+    Bug("a report of a hung replica is ignored", _reports_are_ignored, HANGS, shown_by=11),
     Bug("skip the lock number", _skip_lock_number, QUIET),
     Bug("skip the conditions", _skip_conditions, QUIET),
     Bug("a repeated commit writes again", _repeated_commit_writes_again, LOSSES),

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from lockstep_store.wire.errors import Conflict, Unavailable
 from lockstep_store.wire.messages.cluster import BALANCE, DRAIN_SERVER, BalanceRequest, DrainRequest
 from tests.simulation.disk import BROKEN, FULL
-from tests.simulation.network import Machine
+from tests.simulation.network import SILENT_SECONDS, Machine
 from tests.simulation.nodes import Accepted, World
 from tests.simulation.scheduler import Stuck, Task
 
@@ -169,13 +169,19 @@ class _Fault:
             self._world.start(machine)
 
     def _pause(self) -> None:
-        machine = self._some()
+        self._hold(self._some(), lambda: self._wait(15.0))
+
+    def _hang(self) -> None:
+        """Pause a file server for twice as long as it takes to be found hung."""
+        self._hold(self._random.choice(self._world.servers), lambda: self._scheduler.sleep(2 * SILENT_SECONDS))
+
+    def _hold(self, machine: Machine, wait: Callable[[], None]) -> None:
         process = machine.process
         if process is None:
             return
         self._scheduler.note(f"{machine.name} is paused")
         self._scheduler.pause(process)
-        self._wait(15.0)
+        wait()
         self._scheduler.note(f"{machine.name} goes on")
         self._scheduler.resume(process)
 

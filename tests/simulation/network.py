@@ -17,6 +17,7 @@ from lockstep_store.runtime.peers.caller import PEER_HEADER
 from lockstep_store.runtime.tracing import REQUEST_ID_HEADER, request_id
 from lockstep_store.wire.codec import Call, decode_problem, encode
 from lockstep_store.wire.errors import PeerUnreachable, from_problem
+from tests.simulation.hung_servers import HungServers
 from tests.simulation.scheduler import Process, Scheduler
 from tests.simulation.threads import Event
 
@@ -53,8 +54,10 @@ class Conditions:
 class Exchange:
     """One request under way and its reply."""
 
-    def __init__(self, target: str) -> None:
+    def __init__(self, target: str, path: str = "", request: bytes = b"") -> None:
         self.target = target
+        self.path = path
+        self.request = request
         self.over = Event()
         self.status = 0
         self.body = b""
@@ -78,6 +81,7 @@ class Network:
         self.machines: dict[str, Machine] = {}
         self.cuts: set[tuple[str, str]] = set()
         self.requests = 0
+        self.hung = HungServers()
         self._late: list[tuple[tuple[str, str], Callable[[], None]]] = []
 
     def machine(self, name: str) -> Machine:
@@ -129,7 +133,7 @@ class Network:
     ) -> Exchange:
         """Send a request and wait for its answer, as a socket with `timeout` seconds would. Raises OSError."""
         name = url.removeprefix("https://").split("/")[0].split(":")[0]
-        exchange = Exchange(name)
+        exchange = Exchange(name, environ["PATH_INFO"], body)
         self.requests += 1
         target = self.machines.get(name)
         passes = (source.machine, name) not in self.cuts
@@ -161,6 +165,7 @@ class Network:
         if exchange.over.wait(min(timeout, SILENT_SECONDS)):
             return
         if target.name != IRREPLACEABLE and self._is_silent(source, target):
+            self.hung.found_silent(source.machine, exchange)
             raise ConnectionAbortedError
         if not exchange.over.wait(timeout - SILENT_SECONDS):
             raise TimeoutError
@@ -207,12 +212,16 @@ class Network:
         def serve(process: Process) -> None:
             incoming = process.facts["exchanges"]
             incoming[id(exchange)] = exchange
+            if target.name == IRREPLACEABLE:
+                self.hung.begins(source.machine, exchange)
             try:
                 exchange.status, exchange.body = _ask(target.app, environ)
             except Exception as error:
                 exchange.failure = ConnectionResetError(str(error))
             finally:
                 incoming.pop(id(exchange), None)
+            if target.name == IRREPLACEABLE:
+                self.hung.ends(source.machine, exchange)
             self.scheduler.note(
                 f"{source.machine}>{target.name} {environ['PATH_INFO'][:24]} {exchange.status} {len(exchange.body)}"
             )

@@ -44,6 +44,7 @@ from lockstep_store.wire.messages.people import ApiKeyInfo
 from lockstep_store.wire.messages.read_leases import READ_LEASES
 from tests.fakes.file_servers import AnyProgram
 from tests.simulation.disk import ForgetfulDisk
+from tests.simulation.hung_servers import FACT
 from tests.simulation.network import Conditions, Exchange, Machine, Network, SimulatedPeer
 from tests.simulation.scheduler import Process, Scheduler
 from tests.simulation.threads import process_now
@@ -263,7 +264,8 @@ class World:
         settings = directory_settings(self.folder / DIRECTORY, self.copies, self.ticket_seconds)
         keys = keys_beside(self.template)
         server = DirectoryServer(settings, store, Authority(), keys, SystemClock())  # type: ignore[arg-type]
-        process.facts["server"] = server
+        process.facts["server"], process.facts[FACT] = server, self.network.hung
+        self.network.hung.forget()
         server.start()
         return server.wsgi
 

@@ -24,6 +24,7 @@ from lockstep_store.wire.messages.read_leases import TERM_SECONDS
 from tests.linearizability import Operation
 from tests.simulation import checks, faults
 from tests.simulation.clients import Crowd
+from tests.simulation.hung_servers import watched_choose
 from tests.simulation.network import Conditions
 from tests.simulation.nodes import World, disk_now, make_template
 from tests.simulation.scheduler import Scheduler, Stuck
@@ -181,6 +182,7 @@ class Laboratory:
                 if machine.process is not None:
                     scheduler.kill(machine.process)
             scheduler.close()
+        violations.extend(world.network.hung.violations)
         violations.extend(checks.of_history(crowd))
         violations.extend(checks.of_metadata(folder, crowd))
         return Report(
@@ -231,6 +233,7 @@ _TEMPLATE: dict[str, Any] = {
 _STAND_INS: dict[str, Any] = {
     **_UNSHOWN,
     "file_server.writes.stream_write_handler.SMALL_BYTES": 8 * 1024,
+    "directory_server.files.writes.choose": watched_choose,
     "client_proxy.core.chunk_upload.SMALL_BYTES": 4 * 1024 - stream_length([0] * SMALL_CHUNKS),
     "file_server.store.local.chunk_store.Disk": disk_now,
     "directory_server.metadata.engines.sqlite.store.bring_up_to_date": lambda _path: None,

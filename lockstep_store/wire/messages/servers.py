@@ -34,6 +34,7 @@ MAX_DROPS = 500
 MAX_INVENTORY = 1000
 MAX_FOUND = 200
 MAX_SMALL_WRITES = 64
+MAX_UNREACHABLE = 100
 MAX_SMALL_STREAM_BYTES = 64 * 1024
 
 Hop = Literal["master", "replica"]
@@ -96,6 +97,8 @@ class CommitItem(Message):
     holders: list[str]
     trailing_metadata: dict[str, str] = field(default_factory=dict, name="facts")
     """From the end of the chunk stream (see lockstep_store/wire/chunk_stream.py): added to the version's metadata."""
+    unreachable: Annotated[list[str], Meta(max_length=MAX_UNREACHABLE)] = []
+    """Ids of the file servers that the master could not reach for this write; others took their place."""
 
 
 class CommitRequest(Message):

@@ -224,6 +224,28 @@ def test_what_a_proxy_could_not_reach_is_suspect(directory: Directory) -> None:
     assert states["1"] == "up"
 
 
+def test_what_a_master_could_not_reach_gets_no_writes(directory: Directory) -> None:
+    """A commit names it, so a write begun after the commit's reply does not wait for it again, whatever its path."""
+    registered = directory.file_servers_up("1", "2", "3")
+    signer = TicketSigner(bytes.fromhex(registered.ticket_key))
+    ann = directory.person("ann")
+
+    begun: list[str] = []
+
+    def holders(number: int) -> set[str]:
+        item = BeginItem(ann, f"write-{number:012}", "files", f"{number}.txt")
+        begun.append(directory.call(BEGIN, BeginRequest([item])).results[0].unwrap().ticket)
+        ticket = signer.verify(begun[-1], registered.directory_time)
+        return {ticket.master.id, *(replica.id for replica in ticket.replicas)}
+
+    assert any("2" in holders(number) for number in range(20))
+    commit = s.CommitItem(begun[0], chunk_digest(b"hello"), 5, ["1", "3"], unreachable=["2"])
+    directory.call(s.COMMIT, s.CommitRequest([commit]), "file_server", "1").results[0].unwrap()
+    assert all(holders(number) == {"1", "3"} for number in range(1, 20))
+    directory.beat("2")
+    assert any("2" in holders(number) for number in range(1, 20))
+
+
 def test_a_damaged_copy_is_copied_again(directory: Directory) -> None:
     """DAMAGED takes the copy out of the metadata, and the next heartbeats order a new one where there is none."""
     directory.file_servers_up("1", "2", "3")

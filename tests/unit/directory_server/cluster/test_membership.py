@@ -79,6 +79,23 @@ def test_reported_unreachable_is_suspect_until_heard_again(directory: FakeDirect
     assert writable(directory) == ["1", "2", "3"]
 
 
+def test_what_a_master_could_not_reach_is_avoided_until_heard_again(directory: FakeDirectory) -> None:
+    """It stays up, because the two may only be cut off from each other, and readers still find it there."""
+
+    def avoided() -> list[str]:
+        return [each.id for each in directory.membership.candidates() if each.avoided]
+
+    directory.membership.avoid("2", by="1")
+    directory.membership.avoid("unknown", by="1")
+    assert avoided() == ["2"]
+    assert directory.membership.state("2") == "up"
+    assert writable(directory) == ["1", "2", "3"]
+    directory.beat("1")
+    assert avoided() == ["2"]
+    directory.beat("2")
+    assert avoided() == []
+
+
 def test_a_full_or_unhealthy_server_reads_but_takes_no_writes(directory: FakeDirectory) -> None:
     """No room or a reported problem keeps new bytes away; reads still go there."""
     directory.beat("1", free_bytes=1 << 20)

@@ -47,6 +47,24 @@ def test_excluded_servers_are_not_chosen() -> None:
     assert {"4", "1"}.isdisjoint([*ids(placed), *(h.id for h in placed.spares)])
 
 
+def test_an_avoided_server_is_the_last_spare() -> None:
+    """A server that a master could not reach gets no copy, not even one for a zone, and of the current version."""
+    servers = [server(s.id, zone="a" if s.id != "4" else "b", avoided=s.id == "4") for s in FIVE[1:]]
+    placed = choose("files", "a", servers, 2, keep=["4", "2"])
+    assert ids(placed)[0] == "2"
+    assert "4" not in ids(placed)
+    assert placed.spares[-1].id == "4"
+    for n in range(50):
+        assert "4" not in ids(choose("files", f"path {n}", servers, 3))
+
+
+def test_an_avoided_server_is_chosen_before_a_write_is_refused() -> None:
+    """The master that could not reach it may itself be the one that is cut off."""
+    servers = [server("1", avoided=True), server("2"), server("3", avoided=True)]
+    assert set(ids(choose("files", "a", servers, 3))) == {"1", "2", "3"}
+    assert ids(choose("files", "a", servers, 2, keep=["3", "1"])) == ["3", "1"]
+
+
 def test_copies_never_share_a_zone_when_two_zones_have_room() -> None:
     """Two zones with room: two copies in two zones, for every path, kept holders included."""
     servers = [server("1", "a"), server("2", "a"), server("3", "a"), server("4", "b")]

@@ -86,6 +86,24 @@ def test_after_a_failure_the_next_write_goes_to_the_spare_at_once(cluster: Clust
 
 
 @pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("switch", ["dead", "hanging", "mute"])
+def test_the_commit_reports_who_could_not_be_reached(cluster: Cluster, seed: int, size: int, switch: str) -> None:
+    """The directory hears it before the writer does; later writes that did without that server do not report it."""
+    rng = random.Random(seed)
+    getattr(cluster.network, switch).add(cluster.url("2"))
+    for _ in range(2):
+        cluster.write(rng.randbytes(size), cluster.ticket("12", spares="34"))
+    assert [request.items[0].unreachable for request in cluster.directory.commits] == [["2"], []]
+
+
+def test_a_full_replica_is_not_reported_as_unreachable(cluster: Cluster) -> None:
+    """It says so itself, with its next heartbeat."""
+    cluster.server("2").store._files._reserve_bytes = 1 << 62
+    cluster.write(b"content", cluster.ticket("12", spares="3"))
+    assert cluster.directory.commits[0].items[0].unreachable == []
+
+
+@pytest.mark.parametrize("size", SIZES)
 def test_too_few_copies_is_no_write(cluster: Cluster, seed: int, size: int) -> None:
     """When the promised copies cannot be made the write fails and the directory never hears of it."""
     cluster.network.dead |= {cluster.url("2"), cluster.url("3")}
