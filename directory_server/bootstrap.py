@@ -265,7 +265,7 @@ class DirectoryServer:
             storage_keys=self.storage_keys,
             authorities=self.authorities,
             totals=ClusterTotals(store),
-            condition=DirectoryCondition(store, self.epochs, self.clock, settings.data),
+            condition=DirectoryCondition(store, self.epochs, self.recovery, clock, settings.data),
             inventories=self.inventories,
             recovery=self.recovery,
             epochs=self.epochs,

@@ -19,14 +19,17 @@ from typing import BinaryIO
 from directory_server.cluster.directory_clock import DirectoryClock
 from directory_server.maintenance.redo_log import to_wire
 from directory_server.metadata.engines.sqlite.backup import count_rows, find_defects
+from directory_server.metadata.statements import people
 from directory_server.metadata.statements.redo import HistoryPlace
 from directory_server.metadata.store import MetadataStore
 from lockstep_store.runtime.http.api import RawReply
 from lockstep_store.runtime.tracing import log
 from lockstep_store.wire.backup_file import BLOCK_BYTES, digest_of, header_of
-from lockstep_store.wire.errors import Conflict, Damaged, StorageFull, Unavailable
+from lockstep_store.wire.errors import Conflict, Damaged, LockstepError, StorageFull, Unavailable
 from lockstep_store.wire.messages.recovery import BackupInfo
 
+LAST_BACKUP_SETTING = "last_backup"
+"""When the newest backup was made that somebody fetched to its end; absent if none was since the last restore."""
 CONTENT_TYPE = "application/vnd.lockstep.backup"
 _PART = "backup-*.part"
 _NEWEST_RECORD = "SELECT sequence, chain FROM redo_record ORDER BY sequence DESC LIMIT 1"
@@ -59,7 +62,7 @@ class Backups:
         header = header_of(info)
         length = len(header) + info.size
         headers = [("Content-Type", CONTENT_TYPE), ("Content-Length", str(length)), ("Cache-Control", "no-store")]
-        return RawReply(200, headers, _blocks(header, file))
+        return RawReply(200, headers, self._blocks(info, header, file))
 
     def _make(self) -> tuple[BackupInfo, BinaryIO]:
         path = self._folder / _PART.replace("*", secrets.token_hex(6))
@@ -115,9 +118,13 @@ class Backups:
             raise Damaged(f"the metadata is damaged ({defects[0]}); restore an older backup, and check the disk")
         return int(cursor), place
 
-
-def _blocks(header: bytes, file: BinaryIO) -> Iterator[bytes]:
-    with file:
-        yield header
-        while block := file.read(BLOCK_BYTES):
-            yield block
+    def _blocks(self, info: BackupInfo, header: bytes, file: BinaryIO) -> Iterator[bytes]:
+        with file:
+            yield header
+            while block := file.read(BLOCK_BYTES):
+                yield block
+        try:
+            made_at = repr(info.made_at)
+            self._store.write(lambda tx: people.write_setting(tx, LAST_BACKUP_SETTING, made_at))
+        except LockstepError as error:
+            log.warning("a backup was made, but the status cannot say so: %s", error)

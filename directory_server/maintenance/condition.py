@@ -1,4 +1,4 @@
-"""How the directory server itself is: whether it can write, its disk, and the continuous backup that follows it."""
+"""How the directory server itself is: whether it can write, its disk, and its backups."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ import os
 from pathlib import Path
 
 from directory_server.cluster.directory_clock import DirectoryClock
+from directory_server.maintenance.backup import LAST_BACKUP_SETTING
 from directory_server.maintenance.epochs import Epochs
+from directory_server.maintenance.recovery import Recovery
+from directory_server.metadata.statements import people
 from directory_server.metadata.store import MetadataStore
 from lockstep_store.wire.messages.cluster import DirectoryInfo
 
@@ -17,8 +20,10 @@ LOW_BYTES = 128 << 20
 class DirectoryCondition:
     """Describes the directory. Thread-safe."""
 
-    def __init__(self, store: MetadataStore, epochs: Epochs, clock: DirectoryClock, data: Path) -> None:
-        self._store, self._epochs, self._clock, self._data = store, epochs, clock, data
+    def __init__(
+        self, store: MetadataStore, epochs: Epochs, recovery: Recovery, clock: DirectoryClock, data: Path
+    ) -> None:
+        self._store, self._epochs, self._recovery, self._clock, self._data = store, epochs, recovery, clock, data
         self._followed: tuple[float, int] | None = None
 
     def note_followed(self, behind: int) -> None:
@@ -44,6 +49,12 @@ class DirectoryCondition:
             free_bytes=free,
             is_low=free is not None and free < LOW_BYTES,
         )
+        with self._store.read() as reader:
+            backup = people.read_setting(reader, LAST_BACKUP_SETTING)
+        if backup is not None:
+            info.last_backup_at = float(backup)
+        elif (state := self._recovery.state) is not None and state.source != "unknown":
+            info.restored_at = state.restored_at
         if self._followed is not None:
             at, info.backup_behind = self._followed
             info.backup_seconds = max(0.0, self._clock.now() - at)

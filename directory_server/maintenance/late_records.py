@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Iterable
 
 from directory_server.cluster.directory_clock import DirectoryClock
+from directory_server.maintenance.backup import LAST_BACKUP_SETTING
 from directory_server.maintenance.epochs import EPOCHS_SETTING
 from directory_server.maintenance.recovery import FENCE_FLOOR_SETTING, STATE_SETTING, Recovery, RecoveryState
 from directory_server.maintenance.redo_log import RedoLog, from_wire, records_of, to_wire
@@ -25,13 +26,13 @@ from lockstep_store.wire.messages.servers import ReplayReply, ReplayRequest
 
 LEFT_ALONE = frozenset(
     [
-        *(("setting", name) for name in (STATE_SETTING, EPOCHS_SETTING, FENCE_FLOOR_SETTING)),
+        *(("setting", name) for name in (STATE_SETTING, EPOCHS_SETTING, FENCE_FLOOR_SETTING, LAST_BACKUP_SETTING)),
         ("setting", "directory_time"),
         ("setting", "ticket_key"),
         ("counter", "lock_number"),
     ]
 )
-"""Restoring has set these ahead of anything in a record."""
+"""Restoring has set these ahead of anything in a record, or ended them."""
 IDLE_SECONDS, LOOK_AGAIN_SECONDS = 3600.0, 0.5
 PATIENCE = 6
 """Times the silence after which a server counts as down: how long the directory waits for records."""

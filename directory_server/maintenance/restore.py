@@ -23,6 +23,7 @@ from typing import NamedTuple
 import msgspec
 
 from directory_server.cluster.directory_clock import TIME_SETTING
+from directory_server.maintenance.backup import LAST_BACKUP_SETTING
 from directory_server.maintenance.epochs import EPOCH_JUMP, EPOCHS_SETTING, EpochRecord, decode_record
 from directory_server.maintenance.recovery import (
     FENCE_FLOOR_SETTING,
@@ -249,7 +250,8 @@ def _make_safe(db: sqlite3.Connection, beginning: _Beginning, now: float) -> Non
     }
     for name, value in settings.items():
         db.execute("INSERT OR REPLACE INTO setting (name, value) VALUES (?, ?)", (name, value))
-    db.execute("DELETE FROM setting WHERE name = 'ticket_key'")
+    for name in ("ticket_key", LAST_BACKUP_SETTING):
+        db.execute("DELETE FROM setting WHERE name = ?", (name,))
     begin, forget = BREAK_CHAIN  # nothing above is in a record
     sequence = _newest(db, "redo_record", "sequence")
     ahead = beyond(sequence, CURSOR_JUMP) - sequence

@@ -11,7 +11,7 @@ from typing import Any
 
 from lockstep_store.client.api.answers import label
 from lockstep_store.client.text.authorities import rotation_lines
-from lockstep_store.client.text.formatting import WIDTH, counted, duration, safe, size, table
+from lockstep_store.client.text.formatting import WIDTH, counted, duration, safe, size, table, when
 from lockstep_store.client.text.problems import StatusProblem, is_leaving, level_of, problems_of, problems_of_server
 from lockstep_store.client.text.storage_keys import old_storage_key_lines
 from lockstep_store.wire.messages.cluster import (
@@ -80,7 +80,8 @@ def directory_lines(info: DirectoryInfo | None) -> list[str]:
     if info.backup_seconds is not None:
         behind = counted(info.backup_behind, "change")
         followed = f"continuous backup {behind} behind, {duration(info.backup_seconds)} ago"
-    return [f"its disk: {size(info.free_bytes)} free of {size(info.capacity_bytes)}; {followed}"]
+    backup = "no whole backup" if info.last_backup_at is None else f"newest backup of {when(info.last_backup_at)}"
+    return [f"its disk: {size(info.free_bytes)} free of {size(info.capacity_bytes)}; {backup}; {followed}"]
 
 
 def rate_limit_lines(facts: Mapping[str, Any]) -> list[str]:

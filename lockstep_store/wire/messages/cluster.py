@@ -94,6 +94,10 @@ class DirectoryInfo(Message):
     """Seconds since a continuous backup last asked for changes; None if none has since the directory's start."""
     backup_behind: int = 0
     """The changes that it lacked then."""
+    last_backup_at: float | None = None
+    """When the newest whole backup was made; None if none was since the last restore."""
+    restored_at: float | None = None
+    """When the metadata was restored, if there is no newer backup."""
 
 
 class ClusterReply(Message):

@@ -52,7 +52,9 @@ def test_a_healthy_cluster_at_work_has_no_problem() -> None:
     assert problems_of(GOOD, reply) == []
     assert level_of([]) == "healthy"
     assert cluster_text(reply).splitlines()[0] == "healthy"
-    assert "continuous backup 0 changes behind" in cluster_text(reply)
+    assert "no whole backup; continuous backup 0 changes behind" in " ".join(cluster_text(reply).split())
+    info.last_backup_at = 86400.0 * 30
+    assert "newest backup of 1970-01-31" in " ".join(cluster_text(reply).split())
 
 
 @pytest.mark.parametrize(
@@ -85,6 +87,7 @@ def test_what_puts_data_at_risk(reply: ClusterReply, words: str) -> None:
         (cluster(server("1")), "writes are taken by 1 file server only, but 2 copies are promised"),
         (cluster(directory=DirectoryInfo(True, [], 10**9, 9 << 20, is_low=True)), "has only 9.0 MiB left"),
         (cluster(directory=DirectoryInfo(True, backup_seconds=90.0)), "continuous backup has not asked"),
+        (cluster(directory=DirectoryInfo(True, restored_at=90.0)), "has no backup since it was restored on 1970-01-01"),
         (cluster(proxies=[ProxyInfo("2", "down"), ProxyInfo("1", "up")]), "proxy 2 has not reported"),
         (cluster(recovery=RecoveryInfo(0.0, 0.0, 0, ["3"], False, 0, 0, 0)), "it waits for file servers 3"),
         (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -11,7 +11,8 @@ import pytest
 
 from directory_server.cluster.directory_clock import DirectoryClock
 from directory_server.maintenance.backup import Backups
-from directory_server.maintenance.epochs import EPOCHS_SETTING, decode_record
+from directory_server.maintenance.condition import DirectoryCondition
+from directory_server.maintenance.epochs import EPOCHS_SETTING, Epochs, decode_record
 from directory_server.maintenance.fsck import check_metadata
 from directory_server.maintenance.restore import CURSOR_JUMP, restore
 from directory_server.metadata.engines.sqlite.store import SqliteStore
@@ -275,6 +276,30 @@ def test_secrets_that_could_be_replayed_are_gone(life: Life) -> None:
         assert db.execute("SELECT count(*) FROM setting WHERE name = 'ticket_key'").fetchone() == (0,)
         assert db.execute("SELECT count(*) FROM session").fetchone() == (0,)
         assert db.execute("SELECT count(*) FROM api_key").fetchone() == (1,)
+
+
+def test_the_status_asks_for_a_backup_after_a_restore_until_there_is_one(life: Life) -> None:
+    """A backup counts once it was fetched to its end, and no longer after a restore, which records cannot bridge."""
+
+    def reported() -> tuple[float | None, float | None]:
+        rig = life.rig
+        epochs = Epochs(rig.store, rig.clock, rig.recovery, 2, 60.0, rig.folder)
+        condition = DirectoryCondition(rig.store, epochs, rig.recovery, rig.clock, rig.folder)
+        shown = condition.info(all_of_it=True)
+        return shown.last_backup_at, shown.restored_at
+
+    assert reported() == (None, None)
+    cut_off = Backups(life.rig.store, DirectoryClock(ManualClock()), life.rig.folder, "1").stream().body
+    assert isinstance(cut_off, Generator)
+    next(cut_off)
+    cut_off.close()
+    assert reported() == (None, None)
+    life.back_up()
+    assert reported() == (life.backed_up_at, None)
+    life.restore(seconds_after=60.0)
+    assert reported() == (None, life.backed_up_at + 60.0)
+    life.back_up(later=90.0)
+    assert reported() == (life.backed_up_at + 90.0, None)
 
 
 def test_a_commit_that_was_answered_before_the_backup_is_still_repeated(life: Life) -> None:
