@@ -45,6 +45,7 @@ from directory_server.metadata.store import MetadataStore
 from directory_server.people.access_keys import S3Keys
 from directory_server.people.accounts import Accounts
 from directory_server.people.audit import AuditJournal
+from directory_server.people.groups import Groups
 from directory_server.people.log_ins import LogIns
 from directory_server.people.own_second_factor import OwnSecondFactor
 from directory_server.people.quotas import Quotas
@@ -72,6 +73,7 @@ class Components:
     sign_on: SingleSignOn
     audit: AuditJournal
     users: Users
+    groups: Groups
     quotas: Quotas
     s3_keys: S3Keys
     identities: IdentityServices

@@ -18,16 +18,18 @@ import msgspec
 from directory_server.access import acl, limits, policy
 from directory_server.access.lists import AccessLists
 from directory_server.access.own_keys import OWN_KEYS, TIME_KEYS, days_until
+from directory_server.access.refusals import changes_as_reader, forbidden
 from directory_server.access.rules import ENFORCED, NO_RULES, Rules, parse_rules
 from directory_server.metadata.statements import access as rows
-from directory_server.metadata.statements import buckets, files, identities, people, s3_settings
+from directory_server.metadata.statements import buckets, files, groups, identities, people, s3_settings
 from directory_server.metadata.statements.buckets import Bucket
 from directory_server.metadata.store import Reader, Row
 from directory_server.people.limits import Limits, limits_of_key
-from directory_server.people.person import READING_ACTIONS, Person
+from directory_server.people.person import Person
 from directory_server.people.share_links import LINK_KEY_PREFIX, limits_at_commit
 from lockstep_store.wire.errors import Forbidden, NotFound
 from lockstep_store.wire.messages.access import AccessGround
+from lockstep_store.wire.messages.groups import GROUP_PREFIX, is_group
 from lockstep_store.wire.messages.s3 import TAGS
 from lockstep_store.wire.messages.s3_access import S3Access
 
@@ -68,6 +70,8 @@ class Standing:
     """The bucket is a copy's source, for which the request names a different expected owner."""
     is_for_this_request: bool = field(default=False, init=False)
     """A rule asked for the time, or for something that another request of the same kind may have otherwise."""
+    groups: frozenset[str] | None = None
+    """Groups of the account, such as `group:editors`, to judge by; None: those that it is in."""
     trusted: bool = field(init=False)
     """The account is the owner or an administrator. A person with limits needs their leave as well."""
 
@@ -165,7 +169,7 @@ class Standing:
         owners_only: bool = False,
     ) -> AccessGround:
         """Return what allows the person the action, or what refuses it: the one place where that is decided."""
-        if self._changes_as_reader(action):
+        if changes_as_reader(self.person, action):
             return "read-only"
         if not self._within_limits(action, path, version, keys):
             return "limits"
@@ -204,9 +208,6 @@ class Standing:
         named = self.bucket.owner == found.account and bucket_policy is not None and bucket_policy.names(question)
         return limits.allow(found, question, named=named)
 
-    def _changes_as_reader(self, action: str) -> bool:
-        return self.person.read_only and not action.lower().startswith(READING_ACTIONS)
-
     def may_read(self, path: str, version: str) -> bool:
         """Whether the person may read that version, by its id or as the current one."""
         if self.may("s3:GetObjectVersion", path, version=version):
@@ -232,19 +233,7 @@ class Standing:
         return self._forbidden("s3:GetObject", False)
 
     def _forbidden(self, action: str, owners_only: bool) -> Forbidden:
-        name, owner = self.bucket.name, self.bucket.owner
-        if not self.person.account:
-            return Forbidden(f"bucket {name!r} is not open to everybody; sign the request", bucket=name)
-        if self._changes_as_reader(action):
-            who = self.person.account
-            return Forbidden(f"account {who!r} is read-only: ask an administrator for the role member", bucket=name)
-        if self.person.limits is not None:
-            return Forbidden(f"{self.person.limits.who} may not do {action} in bucket {name!r}", bucket=name)
-        if self.ground.rules is None or self.rules.policy is None:
-            if owners_only:
-                return Forbidden(f"only {owner} or an administrator may change bucket {name!r}", bucket=name)
-            return Forbidden(f"bucket {name!r} belongs to {owner}, who does not share it", bucket=name)
-        return Forbidden(f"the rules of bucket {name!r} do not allow {self.person.account} to do {action}", bucket=name)
+        return forbidden(self.person, self.bucket, self.ground.rules, action, owners_only=owners_only)
 
     # ------------------------------------------------------------ the policy
 
@@ -263,8 +252,20 @@ class Standing:
         resource = f"{self.bucket.name}/{path}" if path else self.bucket.name
         principal = self.person.limits.principal if self.person.limits is not None else ""
         return policy.Question(
-            self.person.account, action, resource, lambda name: self._key(name, path, version, keys), principal
+            self.person.account,
+            action,
+            resource,
+            lambda name: self._key(name, path, version, keys),
+            principal,
+            groups=self._groups,
         )
+
+    def _groups(self) -> frozenset[str]:
+        if self.groups is None:
+            account = self.person.account
+            found = groups.groups_of(self.reader, account) if account else ()
+            self.groups = frozenset(f"{GROUP_PREFIX}{name}" for name in found)
+        return self.groups
 
     def _key(self, name: str, path: str, version: str | None, keys: Mapping[str, list[str]]) -> list[str] | None:
         person = self.person
@@ -330,7 +331,9 @@ class Standing:
         return settings if rows.ACL not in settings else self.lists.settled(settings, author)
 
     def is_account(self, name: str) -> bool:
-        """Whether there is an account of that name, or a user or role such as `ann:user/backup`."""
+        """Whether there is such an account, a group (`group:editors`), or a user or role (`ann:user/backup`)."""
+        if is_group(name):
+            return groups.find(self.reader, "", name[len(GROUP_PREFIX) :]) is not None
         return identities.is_principal(self.reader, name)
 
 

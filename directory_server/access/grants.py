@@ -1,4 +1,5 @@
-"""Grants: what a bucket's owner, or whoever manages a folder, lets accounts or everybody do with a file or a folder.
+"""Grants: what a bucket's owner, or whoever manages a folder, lets accounts, groups or everybody do with a file or a
+folder.
 
 A grant is kept beside the policy, as a bucket setting, and means one or two Allow statements. So `decisions` judges it
 as it judges the policy, a Deny of the policy wins, and every door agrees. Pure.
@@ -15,6 +16,7 @@ from typing import NamedTuple
 from directory_server.access import conditions
 from directory_server.access.policy import Policy, PolicyStatement, Principals
 from lockstep_store.wire.messages.access import EVERYBODY, AccessLevel
+from lockstep_store.wire.messages.groups import is_group
 
 MAX_GRANTS = 500
 """Of one bucket."""
@@ -40,7 +42,8 @@ _SPECIAL = re.compile(r"[*?$]")
 
 
 class Grant(NamedTuple):
-    """A path that is empty or ends with a slash is a folder, with everything below it. EVERYBODY needs no account."""
+    """A path that is empty or ends with a slash is a folder, with everything below it. EVERYBODY needs no account, and
+    `group:editors` is the members of a group."""
 
     path: str
     account: str
@@ -52,7 +55,7 @@ class Grant(NamedTuple):
 
 
 class Grants(NamedTuple):
-    """A bucket's grants with what they mean: `named` for accounts, `public` for everybody."""
+    """A bucket's grants with what they mean: `named` for accounts and groups, `public` for everybody."""
 
     all: tuple[Grant, ...]
     named: Policy | None
@@ -95,11 +98,9 @@ def _statements(grant: Grant, bucket: str) -> Iterator[PolicyStatement]:
 def _allow(
     grant: Grant, actions: Sequence[str], resource: str, found: tuple[conditions.Condition, ...]
 ) -> PolicyStatement:
-    everybody = grant.account == EVERYBODY
-    who = Principals(everybody, frozenset() if everybody else frozenset({grant.account}), False)
     return PolicyStatement(
         effect="Allow",
-        principals=who,
+        principals=_principals(grant.account),
         actions=tuple(action.lower() for action in actions),
         not_actions=False,
         resources=(resource,),
@@ -107,3 +108,12 @@ def _allow(
         conditions=found,
         variables=True,
     )
+
+
+def _principals(name: str) -> Principals:
+    nobody: frozenset[str] = frozenset()
+    if name == EVERYBODY:
+        return Principals(True, nobody, False)
+    if is_group(name):
+        return Principals(False, nobody, False, groups=frozenset({name}))
+    return Principals(False, frozenset({name}), False)

@@ -6,6 +6,7 @@ Source: the IAM reference's grammar of the policy language, and the S3 user guid
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -36,6 +37,9 @@ _FIXING = frozenset({"stringequals", "stringlike", "arnequals", "arnlike", "ipad
 _WIDEST = {4: 8, 6: 32}
 
 
+_NO_GROUPS: frozenset[str] = frozenset()
+
+
 class BadPolicy(ValueError):
     """An invalid document, with the reason."""
 
@@ -46,7 +50,8 @@ class Question:
 
     `resource` follows the last colon of the ARN: a bucket, or a bucket and a key. For another service than S3 it is the
     whole ARN. `principal` is the user or role of the account as in `Principals`; empty for the account itself.
-    `federated` is the provider that vouches for somebody without an account, as in `Principals`.
+    `federated` is the provider that vouches for somebody without an account, as in `Principals`. `groups` returns the
+    groups that the account is in, as in `Principals`; only rules that name groups ask.
     """
 
     account: str
@@ -55,6 +60,7 @@ class Question:
     keys: Keys
     principal: str = ""
     federated: str = ""
+    groups: Callable[[], frozenset[str]] = lambda: _NO_GROUPS
 
 
 @dataclass(frozen=True)
@@ -62,21 +68,25 @@ class Principals:
     """The people a statement applies to. `everybody` includes anonymous people.
 
     `accounts` are names of accounts, and of their users and roles, such as `ann:user/backup`. `federated` are OpenID
-    Connect providers: issuers without `https://`.
+    Connect providers: issuers without `https://`. `groups` are groups of accounts, such as `group:editors`.
     """
 
     everybody: bool
     accounts: frozenset[str]
     inverted: bool
     federated: frozenset[str] = frozenset()
+    groups: frozenset[str] = frozenset()
 
-    def has(self, account: str, principal: str = "", federated: str = "") -> bool:
-        """Whether they include an account, or a user or role of it, or whom a provider vouches for."""
-        if federated:
-            named = federated in self.federated
-        else:
-            named = account in self.accounts or (bool(principal) and principal in self.accounts)
-        return (self.everybody or named) != self.inverted
+    def has(self, question: Question) -> bool:
+        """Whether they include the question's account, a user or role of it, or whom its provider vouches for."""
+        return (self.everybody or self._named(question)) != self.inverted
+
+    def _named(self, question: Question) -> bool:
+        if question.federated:
+            return question.federated in self.federated
+        if question.account in self.accounts or (bool(question.principal) and question.principal in self.accounts):
+            return True
+        return bool(self.groups) and not self.groups.isdisjoint(question.groups())
 
     def name(self, principal: str) -> bool:
         """Whether they include everybody, or name this user or role."""
@@ -103,7 +113,7 @@ class PolicyStatement:
         """Whether the statement applies to this request."""
         action = question.action.lower()
         return (
-            self.principals.has(question.account, question.principal, question.federated)
+            self.principals.has(question)
             and any(matches(one, action) for one in self.actions) != self.not_actions
             and any(self._names(one, question) for one in self.resources) != self.not_resources
             and all(one.holds(question.keys) for one in self.conditions)

@@ -18,6 +18,7 @@ from directory_server.access import conditions, vocabulary
 from directory_server.access.conditions import BadCondition
 from directory_server.access.patterns import matches
 from directory_server.access.policy import BadPolicy, Policy, PolicyStatement, Principals
+from lockstep_store.wire.messages.groups import GROUP_PREFIX, is_group
 
 MAX_BYTES = 20 * 1024
 MAX_STATEMENTS = 500
@@ -28,6 +29,7 @@ _ACTION = re.compile(r"\*|s3:[A-Za-z0-9*?]+", re.IGNORECASE)
 _ANY_ACTION = re.compile(r"\*|[a-z0-9-]+:[A-Za-z0-9*?]+", re.IGNORECASE)
 _USER = re.compile(r"arn:aws[a-z-]*:iam::([^:]*):(root|user/(.+))")
 _ROLE = re.compile(r"arn:aws[a-z-]*:iam::([^:]+):role/(.+)")
+_GROUP = re.compile(r"arn:aws[a-z-]*:iam:::group/([^/]+)")
 _PROVIDER = re.compile(r"arn:aws[a-z-]*:iam::[^:]*:oidc-provider/(.+)")
 _ANY_ARN = re.compile(r"arn:aws[a-z-]*:(iam|sts)::[^:]*:.+")
 _RESOURCE = re.compile(r"arn:(?:aws[a-z-]*|\*):s3:[^:]*:[^:]*:(.+)", re.DOTALL)
@@ -99,9 +101,10 @@ def check_words(found: Policy, is_account: Callable[[str], bool]) -> None:
 
 def check_principals(statement: PolicyStatement, is_account: Callable[[str], bool]) -> None:
     """Raise BadPolicy for a principal that does not exist."""
-    for account in sorted(statement.principals.accounts):
+    for account in sorted(statement.principals.accounts | statement.principals.groups):
         if not is_account(account):
-            raise BadPolicy(f"Invalid principal in policy: there is no account {account[:60]!r}")
+            kind, name = ("group", account[len(GROUP_PREFIX) :]) if is_group(account) else ("account", account)
+            raise BadPolicy(f"Invalid principal in policy: there is no {kind} {name[:60]!r}")
 
 
 def check_identity_words(found: Policy) -> None:
@@ -257,7 +260,8 @@ def _principals(given: Any, inverted: bool) -> Principals:
                 everybody = True
             else:
                 accounts.update(_accounts(name, kind))
-    return Principals(everybody, frozenset(accounts), inverted, frozenset(federated))
+    groups = frozenset(filter(is_group, accounts))
+    return Principals(everybody, frozenset(accounts) - groups, inverted, frozenset(federated), groups)
 
 
 def _provider(name: str) -> str:
@@ -270,12 +274,18 @@ def _provider(name: str) -> str:
 
 
 def _accounts(name: str, kind: str) -> list[str]:
-    """Return the account, user or role that a principal names; none for an ARN without a counterpart here."""
+    """Return the account, group, user or role that a principal names; none for an ARN without a counterpart here.
+
+    AWS has no groups as principals. Here one is named like an account, or by an ARN that names no account.
+    """
     if kind == "CanonicalUser" or not name.startswith("arn:"):
         if "*" in name or "/" in name:
             raise BadPolicy(f"Invalid principal in policy: {name[:60]}")
         return [name]
     found = _USER.fullmatch(name)
+    group = _GROUP.fullmatch(name)
+    if group is not None and "*" not in name:
+        return [f"{GROUP_PREFIX}{group[1]}"]
     role = _ROLE.fullmatch(name)
     if role is not None and "*" not in name and not role[1].isdecimal():
         return [f"{role[1]}:role/{role[2].rsplit('/', 1)[-1]}"]

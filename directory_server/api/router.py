@@ -10,6 +10,7 @@ from directory_server.api.cluster import ClusterApi
 from directory_server.api.file_access import FileAccessApi
 from directory_server.api.file_servers import HolderApi
 from directory_server.api.folders import FolderApi
+from directory_server.api.groups import GroupApi
 from directory_server.api.identities import IdentityApi
 from directory_server.api.maintenance import MaintenanceApi
 from directory_server.api.notifications import NotificationApi
@@ -65,6 +66,7 @@ class DirectoryApi:
         NotificationApi(api, components)
         SecondFactorApi(api, components)
         UserApi(api, components)
+        GroupApi(api, components)
         SignOnApi(api, components)
         IdentityApi(api, components)
         QuotaApi(api, components)

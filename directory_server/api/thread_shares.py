@@ -11,6 +11,7 @@ from directory_server.locks.lock_manager import MAX_BLOCKED
 from lockstep_store.runtime.http.thread_shares import ThreadShare
 from lockstep_store.wire.messages import (
     cluster,
+    groups,
     identities,
     locks,
     people,
@@ -59,6 +60,8 @@ ENDING = frozenset(
         people.REVOKE_API_KEY,
         s3.REVOKE_S3_KEY,
         shares.REVOKE_SHARE,
+        groups.CHANGE_GROUP,
+        groups.DELETE_GROUP,
         users.CHANGE_USER,
         users.DELETE_USER,
         users.REVOKE_ACCESS,

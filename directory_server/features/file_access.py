@@ -9,7 +9,7 @@ from directory_server.access import explain, grants
 from directory_server.access.decisions import Standing, standing
 from directory_server.access.grants import Grant
 from directory_server.metadata.statements import access as rows
-from directory_server.metadata.statements import buckets, s3_settings
+from directory_server.metadata.statements import buckets, groups, s3_settings
 from directory_server.metadata.store import MetadataStore, Tx
 from directory_server.people.access_keys import PeopleClock
 from directory_server.people.accounts import Accounts
@@ -27,6 +27,7 @@ from lockstep_store.wire.messages.access import (
     SharedWithMeReply,
 )
 from lockstep_store.wire.messages.base import CredentialRequest
+from lockstep_store.wire.messages.groups import GROUP_PREFIX, is_group
 from lockstep_store.wire.names import check_path
 
 
@@ -47,7 +48,7 @@ class FileAccess:
             if request.account not in ("", person.account):
                 place.demand("s3:GetObjectAcl", explain.key_for(request.path), owners_only=True)
                 if request.account not in (EVERYBODY, ANY_ACCOUNT) and not place.is_account(request.account):
-                    raise NotFound(f"there is no account {request.account!r}")
+                    raise _nobody(request.account)
             return _reply(place, request.path, request.account)
 
     def set(self, request: SetAccessRequest) -> AccessReply:
@@ -79,12 +80,14 @@ class FileAccess:
         person = self._accounts.authenticate(request.credential)
         found: list[SharedWithMe] = []
         with self._store.read() as reader:
+            names = {person.account: ""}
+            names |= {f"{GROUP_PREFIX}{group}": group for group in groups.groups_of(reader, person.account)}
             for name in s3_settings.buckets_with(reader, rows.GRANTS):
                 owner = buckets.require(reader, name).owner
                 text = s3_settings.bucket_value(reader, name, rows.GRANTS)
                 if owner != person.account and text is not None:
-                    mine = (one for one in grants.parse(text, name).all if one.account == person.account)
-                    found += [SharedWithMe(name, one.path, owner, one.level) for one in mine]
+                    given = [one for one in grants.parse(text, name).all if one.account in names]
+                    found += [SharedWithMe(name, one.path, owner, one.level, names[one.account]) for one in given]
         return SharedWithMeReply(found)
 
 
@@ -97,18 +100,25 @@ def _checked(place: Standing, path: str, entry: GrantEntry) -> Grant | None:
         if "BlockPublicPolicy" in place.rules.blocked:
             raise Forbidden(f"bucket {place.bucket.name!r} blocks public access", bucket=place.bucket.name)
     elif not place.is_account(entry.account):
-        raise NotFound(f"there is no account {entry.account!r}")
+        raise _nobody(entry.account)
     return Grant(path, entry.account, entry.level)
+
+
+def _nobody(name: str) -> NotFound:
+    if is_group(name):
+        return NotFound(f"there is no group {name[len(GROUP_PREFIX) :]!r}")
+    return NotFound(f"there is no account {name!r}")
 
 
 def _reply(place: Standing, path: str, account: str) -> AccessReply:
     key = explain.key_for(path)
     sees_all = place.may("s3:GetObjectAcl", key, owners_only=True)
     me = place.person.account
+    mine = {me, EVERYBODY, *(f"{GROUP_PREFIX}{group}" for group in groups.groups_of(place.reader, me))}
     people = (
         explain.explain_all(place, path) if sees_all and not account else [explain.explain(place, account or me, path)]
     )
-    found = [one for one in explain.grants_on(place, path) if sees_all or one.account in (me, EVERYBODY)]
+    found = [one for one in explain.grants_on(place, path) if sees_all or one.account in mine]
     return AccessReply(
         bucket=place.bucket.name,
         path=path,

@@ -12,6 +12,7 @@ from __future__ import annotations
 from lockstep_store.wire.messages import (
     authorities,
     cluster,
+    groups,
     kms,
     locks,
     people,
@@ -59,6 +60,8 @@ ANSWERED_WHILE_STARTING = ANSWERED_WHILE_RESTORING | frozenset(
         people.WHO_AM_I,
         people.API_KEYS,
         second_factor.SECOND_FACTOR,
+        groups.GROUPS,
+        groups.GROUP,
         users.USERS,
         users.USER_ACCESS,
         users.AUDIT,

@@ -24,6 +24,7 @@ from sqlalchemy import (
 
 from directory_server.metadata import (  # noqa: F401 - they declare tables in `metadata`
     schema_folders,
+    schema_groups,
     schema_identities,
     schema_identity_providers,
     schema_locks,

@@ -11,6 +11,7 @@ import secrets
 from directory_server.metadata.statements import (
     access,
     buckets,
+    groups,
     identities,
     identity_providers,
     people,
@@ -158,6 +159,7 @@ class Users:
                 *second_factor.DELETE_ALL_OF,
                 identity_providers.DELETE_LINKS_OF,
                 share_links.DELETE_LINKS_OF,
+                groups.DELETE_MEMBERSHIPS_OF,
                 people.DELETE_ACCOUNT,
             ):
                 tx.run(statement, of_account=user.name)

@@ -41,7 +41,7 @@ def bucket_key(bucket: str) -> Key:
 
 
 def account_key(account: str) -> Key:
-    """An account, and the identities below it with their policies."""
+    """An account, the groups that it is in, and the identities below it with their policies."""
     return ("account", account)
 
 
@@ -67,6 +67,7 @@ _OF_ROW: dict[str, Callable[[list[Any]], Key]] = {
     "identity": lambda row: account_key(row[2]),
     "identity_policy": lambda row: account_key(row[2]),
     "group_member": lambda row: account_key(row[2]),
+    "account_group_member": lambda row: account_key(row[2]),
     "session": lambda row: ("credential", row[2]),
     "api_key": lambda row: ("credential", row[2]),
     "s3_key": lambda row: s3_key_key(row[2]),
@@ -81,6 +82,7 @@ NOT_READ = frozenset(
         *("search_bucket", "search_file"),
         *("lock", "lock_path", "waiter", "waiter_path"),  # a new lock changes `path_fence`; a lock in a reply: no lease
         *("folder_change", "folder_problem"),
+        "account_group",  # a reply depends on who is in it: on `account_group_member`
         "share_link",  # a reply through a link is never leased
         *("kms_key", "kms_key_version"),  # a reply with a data key is never leased
     )

@@ -90,3 +90,13 @@ def check_account(name: str) -> str:
             "and no spaces at the beginning or end"
         )
     return name
+
+
+def check_group(name: str) -> str:
+    """Return `name` if a group of accounts may have it; BadName otherwise."""
+    if not 1 <= len(name) <= 64 or name != name.strip() or not name.isprintable() or set(name) & set("/:\\*"):
+        raise BadName(
+            "the group's name is invalid: use 1 to 64 printable characters, no '/', ':', '*' or '\\', "
+            "and no spaces at the beginning or end"
+        )
+    return name

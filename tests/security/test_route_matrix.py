@@ -140,6 +140,11 @@ ROUTES: dict[str, Route] = {
     "revoke_user_access": _for_administrators(),
     "revoke_one_access": _for_administrators(),
     "audit": _for_administrators(),
+    "list_groups": Route(LIVE),
+    "create_group": _for_administrators(body={"name": "{new}"}),
+    "get_group": Route(OWNERS, NOT_THERE),
+    "change_group": Route(OWNERS, NOT_THERE, body={"accounts": {"stranger": None}}),
+    "delete_group": _for_administrators(),
     "sign_on_offers": _OPEN,
     # Nobody is refused, but the test's cluster has no provider to log in with.
     "start_sign_on": Route(EVERYBODY, otherwise=(404,)),
@@ -266,6 +271,7 @@ class World:
             (("changes", "changes of a bucket"), self._change),
             (("drain_server", "remove_server"), self._server),
             (("revoke_share",), self._share),
+            (("get_group", "change_group", "delete_group"), self._group),
             (("set_trash", "restore_trash", "empty_trash"), self._trash),
             (("move_folder", "delete_folder"), self._folder),
             (("get_folder_change", "retry_folder_change", "stop_folder_change"), self._folder_change),
@@ -353,6 +359,10 @@ class World:
 
     def _share(self) -> None:
         self._values["id"] = self._make("owner", "/shares", bucket=self.bucket, path="k")["id"]
+
+    def _group(self) -> None:
+        self._values["group"] = self._values["new"]
+        self._make("administrator", "/groups", name=self._values["group"], accounts={"owner": "manager"})
 
     def _server(self) -> None:
         self._values["id"] = self._everybody.file_server()

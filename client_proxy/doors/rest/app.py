@@ -26,6 +26,7 @@ from client_proxy.doors.rest.file_access import AccessRoutes
 from client_proxy.doors.rest.file_operations import file_operations
 from client_proxy.doors.rest.files import FileRoutes, Files
 from client_proxy.doors.rest.folders import FolderRoutes
+from client_proxy.doors.rest.groups import GroupRoutes
 from client_proxy.doors.rest.journal import ChangeRoutes
 from client_proxy.doors.rest.limited import Callers, limited
 from client_proxy.doors.rest.locks import LockRoutes
@@ -271,6 +272,7 @@ def _people(directory: Directory, remote: bool) -> list[Operation]:
     return [
         *AccountRoutes(directory, remote=remote).operations(),
         *UserRoutes(directory).operations(),
+        *GroupRoutes(directory).operations(),
         *SignOnRoutes(directory).operations(),
         *SecondFactorRoutes(directory).operations(),
         *QuotaRoutes(directory).operations(),

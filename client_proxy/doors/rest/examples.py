@@ -12,6 +12,7 @@ from client_proxy.doors.rest.cluster import JoinSecretBody
 from client_proxy.doors.rest.file_access import AccessBody
 from client_proxy.doors.rest.files import CopyBody
 from client_proxy.doors.rest.folders import FolderMove, NewFolder
+from client_proxy.doors.rest.groups import GroupChangeBody, NewGroupBody
 from client_proxy.doors.rest.locks import AcquireBody, RenewBody
 from client_proxy.doors.rest.maintenance import FsckBody, RecoverBody
 from client_proxy.doors.rest.named_keys import NewKmsKey
@@ -36,6 +37,8 @@ EXAMPLES: dict[Any, Any] = {
     CodeBody: {"username": "ann", "password": "correct horse battery", "code": "287082"},
     NewUserBody: {"name": "ben", "role": "member"},
     UserChangeBody: {"disabled": True},
+    NewGroupBody: {"name": "editors", "accounts": {"ann": "manager", "ben": "member"}},
+    GroupChangeBody: {"accounts": {"ben": None}},
     NewKey: {"name": "nightly script"},
     NewS3Key: {"name": "backup tool"},
     NewServiceAccount: {"name": "backup", "policy": {"Version": "2012-10-17", "Statement": [_READING]}},

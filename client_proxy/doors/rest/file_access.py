@@ -25,7 +25,7 @@ _ACCOUNT = {"type": "string", "minLength": 1, "maxLength": 256}
 
 
 class AccessGrantBody(JsonBody):
-    """What an account may do; null ends its grant."""
+    """What an account, or a group (`group:NAME`), may do; null ends its grant."""
 
     account: Text
     level: am.AccessLevel | None
@@ -56,13 +56,14 @@ class AccessRoutes:
                 summary="Who may do what with a file or folder, and why",
                 description=(
                     "The bucket's owner, administrators and those who manage the path see everybody; others see "
-                    "themselves. `:everybody` are people without an account, `:accounts` all that no rule names."
+                    "themselves. `:everybody` are people without an account, `:accounts` all that no rule names, "
+                    "`group:NAME` the members of a group."
                 ),
                 parameters=(
                     Parameter(
                         "path", "query", "The file, or the folder with a slash at its end. Without it, all.", PATH
                     ),
-                    Parameter("account", "query", "Only this account.", _ACCOUNT),
+                    Parameter("account", "query", "Only this account or group.", _ACCOUNT),
                 ),
                 answers={200: Answer("The grants, and what each account may do.", Content(am.AccessReply))},
             ),
@@ -74,7 +75,7 @@ class AccessRoutes:
                 template="/shared-with-me",
                 handler=self.shared_with_me,
                 summary="List what others have granted to you",
-                description="Files and folders in other people's buckets that a grant names you for.",
+                description="Files and folders in other people's buckets, by grants to you or to a group of yours.",
                 answers={200: Answer("By bucket and path.", Content(am.SharedWithMeReply))},
                 refusals=(),
             ),

@@ -32,6 +32,7 @@ PATH_VALUES = {
     "path": ("The file's path, percent-encoded; it may contain slashes.", PATH, "plans/roof.txt"),
     "id": ("The id, from the list or from the reply that created it.", ID, "3f9a2c"),
     "user": ("The account's name.", ID, "ann"),
+    "group": ("The group's name.", ID, "editors"),
     "service_account": ("The service account's name.", IDENTITY, "backup"),
     "policy": ("The policy's name.", IDENTITY, "policy"),
     "provider": ("The identity provider's name.", PROVIDER, "company"),
@@ -49,8 +50,8 @@ TAGS = {
     "Changes": "All commits, in order.",
     "Locks": "Exclusive locks with a lease, granted in order of request.",
     "Buckets": "Namespaces for files. The bucket `files` always exists and is shared.",
-    "Sharing": "Access for accounts and everybody, and links for people without an account.",
-    "People": "Log-ins and API keys.",
+    "Sharing": "Access for accounts, groups and everybody, and links for people without an account.",
+    "People": "Accounts and their groups, log-ins and API keys.",
     "Cluster": "The cluster's programs and their maintenance.",
     "About": "This description.",
 }

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
-from typing import Final
+import re
+from collections.abc import Iterator
+from typing import Any, Final
 
 from sqlalchemy import and_, bindparam, or_, select
 
 from directory_server.metadata.schema_s3 import bucket_setting
 from directory_server.metadata.statement import Statement
 from directory_server.metadata.statements import s3_settings
-from directory_server.metadata.store import Tx
+from directory_server.metadata.store import Reader, Tx
+from lockstep_store.wire.messages.groups import GROUP_PREFIX
 
 POLICY: Final = "policy"
 ACL: Final = "acl"
@@ -19,6 +22,7 @@ OWNERSHIP: Final = "ownership"
 GRANTS: Final = "grants"
 NAMES: Final = (POLICY, ACL, PUBLIC_ACCESS_BLOCK, OWNERSHIP, GRANTS)
 """The bucket settings that decide who may do what."""
+_GROUP_ARN = re.compile(r"^arn:aws[a-z-]*:iam:::group/")
 
 RULES = Statement(
     select(bucket_setting.c.name, bucket_setting.c.value).where(
@@ -29,9 +33,28 @@ RULES = Statement(
 
 
 def drop_grants_of(tx: Tx, account: str) -> None:
-    """Delete every grant to an account, whose name somebody else may take."""
+    """Delete every grant to an account or a group, whose name somebody else may take."""
     for bucket in s3_settings.buckets_with(tx, GRANTS):
         stored = json.loads(s3_settings.bucket_value(tx, bucket, GRANTS) or "[]")
         kept = [grant for grant in stored if grant[1] != account]
         if len(kept) != len(stored):
             s3_settings.put_bucket_value(tx, bucket, GRANTS, json.dumps(kept, ensure_ascii=False) if kept else None)
+
+
+def buckets_whose_policy_names(reader: Reader, group: str) -> list[str]:
+    """Return the buckets with a policy that has a group, such as `group:editors`, among its principals."""
+    named = []
+    for bucket in s3_settings.buckets_with(reader, POLICY):
+        statements = json.loads(s3_settings.bucket_value(reader, bucket, POLICY) or "{}").get("Statement", [])
+        listed = statements if isinstance(statements, list) else [statements]
+        principals = (name for one in listed for who in ("Principal", "NotPrincipal") for name in _texts(one.get(who)))
+        if any(name == group or _GROUP_ARN.sub(GROUP_PREFIX, name) == group for name in principals):
+            named.append(bucket)
+    return named
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    for one in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from _texts(one)

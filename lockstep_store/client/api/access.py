@@ -10,7 +10,10 @@ from lockstep_store.wire.names import FILES_BUCKET, check_bucket
 
 
 class AccessCalls(ApiCaller):
-    """Who may do what with a file or folder, and why. A folder's path is empty or ends with a slash."""
+    """Who may do what with a file or folder, and why. A folder's path is empty or ends with a slash.
+
+    `group:NAME` in place of an account is a group.
+    """
 
     def access(self, path: str = "", *, bucket: str = FILES_BUCKET, account: str = "") -> AccessReply:
         """Return who may read, write and manage; all of them for owners and managers, else only yourself."""

@@ -11,6 +11,7 @@ from lockstep_store.client.api.access import AccessCalls
 from lockstep_store.client.api.cluster import ClusterCalls
 from lockstep_store.client.api.files import FileCalls
 from lockstep_store.client.api.folders import FolderCalls
+from lockstep_store.client.api.groups import GroupCalls
 from lockstep_store.client.api.journal import JournalCalls
 from lockstep_store.client.api.locks import LockCalls
 from lockstep_store.client.api.maintenance import MaintenanceCalls
@@ -35,6 +36,7 @@ class ApiCalls(
     FileCalls,
     ShareCalls,
     AccessCalls,
+    GroupCalls,
     FolderCalls,
     SearchCalls,
     TrashCalls,

@@ -22,7 +22,7 @@ def access() -> None:
 
 @access.command("show")
 @_NAME
-@click.option("--account", default="", metavar="USERNAME", help="Only this account.")
+@click.option("--account", default="", metavar="USERNAME", help="Only this account, or `group:NAME`.")
 @pass_app
 def show(app: App, name: Name, account: str) -> None:
     """Show who may read, write and manage NAME, and why.
@@ -38,7 +38,7 @@ def show(app: App, name: Name, account: str) -> None:
 @click.argument("level", type=click.Choice(get_args(AccessLevel)))
 @pass_app
 def grant(app: App, name: Name, account: str, level: AccessLevel) -> None:
-    """Let ACCOUNT read, write or manage NAME.
+    """Let ACCOUNT, or the group `group:NAME`, read, write or manage NAME.
 
     read includes listing a folder, write includes deleting, manage also changes who has access.
     """
@@ -68,8 +68,11 @@ def public(app: App, name: Name, off: bool) -> None:
 def shared_with_me(app: App) -> None:
     """List the files and folders that others have granted to you."""
     found = app.api().shared_with_me()
-    rows = [(formatting.safe(f"{one.bucket}:{one.path}"), one.level, formatting.safe(one.owner)) for one in found]
-    text = formatting.table(("name", "you may", "owner"), rows) if rows else "nobody has granted you anything"
+    rows = [
+        (formatting.safe(f"{one.bucket}:{one.path}"), one.level, formatting.safe(one.owner), formatting.safe(one.group))
+        for one in found
+    ]
+    text = formatting.table(("name", "you may", "owner", "group"), rows) if rows else "nobody has granted you anything"
     app.show(text, {"items": found})
 
 

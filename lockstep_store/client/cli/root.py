@@ -46,6 +46,7 @@ COMMANDS = {
     "servers": "servers.servers",
     "proxies": "proxies.proxies",
     "users": "users.users",
+    "group": "groups.group",
     "audit": "users.audit",
     "quota": "quotas.quota",
     "repair": "servers.repair",

@@ -1,4 +1,6 @@
-"""Access to a file or a folder: who has it, why, and the grants that give it to accounts or to everybody.
+"""Access to a file or a folder: who has it, why, and the grants that give it to accounts, groups or everybody.
+
+`group:NAME` in place of an account is the members of a group (see `groups`).
 
 Grants, the bucket's policy, its access control lists and its sharing are one model: the same function judges them for
 every door.
@@ -28,7 +30,7 @@ AccessGround = Literal[
 
 
 class GrantEntry(Message):
-    """What a grant at one path gives to an account, or to EVERYBODY; None removes it."""
+    """What a grant at one path gives to an account, a group (`group:NAME`) or EVERYBODY; None removes it."""
 
     account: Text
     level: AccessLevel | None
@@ -46,7 +48,8 @@ class AccessOf(Message):
     """What one account may do, and what decides that.
 
     `levels` are those that it has. `ground` is what gives the first of them, or what refuses it; `because` says it in
-    words. `conditional`: a policy's condition on the request (an address, a time) can change it.
+    words. `conditional`: a policy's condition on the request (an address, a time) can change it. With a group as the
+    account: a member of it, and of no other. `group` is the group whose member the account is, if that decides.
     """
 
     account: str
@@ -54,6 +57,7 @@ class AccessOf(Message):
     ground: AccessGround
     because: str
     conditional: bool = False
+    group: str = ""
 
 
 class AccessRequest(Message):
@@ -75,7 +79,8 @@ class AccessReply(Message):
     grants: list[PlacedGrant]
     """Those that concern the path: its own, and those of the folders that it is in."""
     people: list[AccessOf]
-    """The owner, administrators, whoever a rule names, EVERYBODY and ANY_ACCOUNT."""
+    """The owner, administrators, whoever a rule names, the members of groups that one names, EVERYBODY and
+    ANY_ACCOUNT."""
     may_change: bool = False
 
 
@@ -90,12 +95,13 @@ class SetAccessRequest(Message):
 
 
 class SharedWithMe(Message):
-    """A file or folder in somebody else's bucket that a grant names the caller for."""
+    """A file or folder in somebody else's bucket that a grant names the caller for, or a group of the caller's."""
 
     bucket: str
     path: str
     owner: str
     level: AccessLevel
+    group: str = ""
 
 
 class SharedWithMeReply(Message):

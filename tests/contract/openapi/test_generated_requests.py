@@ -52,6 +52,7 @@ BEYOND_SCHEMAS = {
     "put_sso_provider": "what an issuer, a rule and a CA file are",
     "unlink_identity": "both arguments are needed",
     "create_user": "which characters a name may have (RFC 8265)",
+    "create_group": "which characters a name may have (RFC 8265)",
     "create_service_account": "what a policy may say",
     "put_service_policy": "what a policy may say",
     "logout": "an API key cannot log out",

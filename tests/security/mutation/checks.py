@@ -53,7 +53,7 @@ CALLS: dict[str, Allow] = {
     "may_hide": FALSE,
     "may_read": TRUE,
     "shown": _argument(3),
-    "_changes_as_reader": FALSE,
+    "changes_as_reader": FALSE,
     "_granted": TRUE,
     "_verdict": _constant("Allow"),
     # People
@@ -120,7 +120,7 @@ NO_CHECKS: dict[str, str] = {
             *("create:shown", "get:shown", "group:shown", "group:shown#2", "groups_of_user:shown", "list:shown"),
         )
     },
-    "directory_server.access.decisions:Standing._forbidden:_changes_as_reader": "chooses the words of a refusal",
+    "directory_server.access.refusals:forbidden:changes_as_reader": "chooses the words of a refusal",
     "directory_server.access.decisions:Standing.decide:owner": "chooses the words of an explanation",
     "directory_server.api.router:DirectoryApi._put_bucket_setting:identify": "names who changed it, after the change",
     "directory_server.files.buckets:Buckets.create.work:owner": "chooses the words of a refusal",

@@ -26,6 +26,7 @@ from lockstep_store.wire.messages import buckets as bm
 from lockstep_store.wire.messages import cluster as cm
 from lockstep_store.wire.messages import files as m
 from lockstep_store.wire.messages import folders as fm
+from lockstep_store.wire.messages import groups as gm
 from lockstep_store.wire.messages import identities as im
 from lockstep_store.wire.messages import journal as jm
 from lockstep_store.wire.messages import kms as km
@@ -69,6 +70,7 @@ FROM_PROXIES = {
         ca,
         cm,
         fm,
+        gm,
         pm,
         im,
         jm,

@@ -24,6 +24,7 @@ from lockstep_store.wire.messages import (
     cluster,
     files,
     folders,
+    groups,
     identities,
     journal,
     kms,
@@ -96,6 +97,9 @@ HELD_WHILE_STARTING = {
         people.CREATE_API_KEY,
         people.REVOKE_API_KEY,
         users.CHANGE_PASSWORD,
+        groups.CREATE_GROUP,
+        groups.CHANGE_GROUP,
+        groups.DELETE_GROUP,
         users.CREATE_USER,
         users.CHANGE_USER,
         users.DELETE_USER,
@@ -167,6 +171,8 @@ def requests(admin: str, lock_id: str, s3_key: str) -> dict[Any, Any]:
         people.API_KEYS: by_admin,
         second_factor.SECOND_FACTOR: by_admin,
         users.USERS: by_admin,
+        groups.GROUPS: by_admin,
+        groups.GROUP: groups.GroupRequest(admin, "editors"),
         quotas.QUOTAS: by_admin,
         quotas.QUOTA: quotas.QuotaRequest(admin, "account", "admin"),
         users.USER_ACCESS: users.UserRequest(admin, "admin"),
@@ -200,6 +206,7 @@ def begun(tmp_path: Path) -> tuple[Directory, dict[Any, Any]]:
     wanted = [locks.LockPath("files", "locked")]
     lock = first.call(locks.ACQUIRE, locks.AcquireRequest(admin, wanted, "request-number-1")).lock
     key = first.call(s3.CREATE_S3_KEY, s3.CreateS3KeyRequest(admin, "made up"))
+    first.call(groups.CREATE_GROUP, groups.CreateGroupRequest(admin, "editors"))
     first.call(targets.ADD_TARGET, targets.AddTargetRequest(admin, TARGET, "http://127.0.0.1:1/"))
     first.server.stop()
     return Directory(tmp_path, authority), requests(admin, lock.id, key.access_key_id)

@@ -1,0 +1,143 @@
+"""Groups of accounts: administrators make and delete them, and with a group's managers change who is in it.
+
+What a group may do is in the grants and policies that name it. They are judged by who is in it in that snapshot, so a
+change holds from its transaction on.
+"""
+
+from __future__ import annotations
+
+from directory_server.metadata.statements import access, people
+from directory_server.metadata.statements import groups as rows
+from directory_server.metadata.statements.groups import GroupRow
+from directory_server.metadata.store import MetadataStore, Reader, Tx
+from directory_server.people.access_keys import PeopleClock
+from directory_server.people.audit import AuditJournal
+from directory_server.people.names import prepared_name
+from directory_server.people.person import Person
+from lockstep_store.wire.errors import AlreadyExists, BadName, Conflict, Forbidden, NotFound
+from lockstep_store.wire.messages.groups import (
+    GROUP_PREFIX,
+    MAX_GROUP_MEMBERS,
+    MAX_GROUPS,
+    AccountGroup,
+    ChangeGroupRequest,
+    CreateGroupRequest,
+    GroupRole,
+    GroupsReply,
+)
+from lockstep_store.wire.names import check_group
+
+_OF_NO_TENANT = ""
+
+
+class Groups:
+    """Thread-safe."""
+
+    def __init__(self, store: MetadataStore, clock: PeopleClock, audit: AuditJournal) -> None:
+        self._store = store
+        self._clock = clock
+        self._audit = audit
+
+    def all(self, person: Person) -> GroupsReply:
+        """Return every group for administrators, for others their own ones, by name and without the members."""
+        with self._store.read() as reader:
+            mine = rows.groups_of(reader, person.account)
+            found = rows.every_group(reader, _OF_NO_TENANT)
+        return GroupsReply([_info(one, mine.get(one.name)) for one in found if person.admin or one.name in mine])
+
+    def show(self, person: Person, name: str) -> AccountGroup:
+        """Return a group with its members. NotFound unless the person is in it, or an administrator."""
+        with self._store.read() as reader:
+            return _reply(reader, person, _seen(reader, person, name))
+
+    def create(self, by: Person, request: CreateGroupRequest) -> AccountGroup:
+        """Make a group. The caller has checked that `by` is an administrator. AlreadyExists for a taken name."""
+        name = prepared_name(check_group(request.name))
+
+        def work(tx: Tx) -> AccountGroup:
+            if rows.find(tx, _OF_NO_TENANT, name) is not None:
+                raise AlreadyExists(f"there is a group {name!r} already")
+            if len(rows.every_group(tx, _OF_NO_TENANT)) >= MAX_GROUPS:
+                raise Conflict(f"there are {MAX_GROUPS} groups already: delete one first")
+            rows.insert_group(tx, _OF_NO_TENANT, name, request.description, self._clock.wall())
+            self._change_members(tx, name, request.accounts)
+            self._audit.write(tx, "group made", by.account, name, detail=_words(request.accounts))
+            return _reply(tx, by, name)
+
+        return self._store.write(work)
+
+    def change(self, by: Person, request: ChangeGroupRequest) -> AccountGroup:
+        """Change the description or the members. Forbidden unless `by` is a manager or an administrator."""
+
+        def work(tx: Tx) -> AccountGroup:
+            name = self._managed(tx, by, request.name)
+            if request.description is not None:
+                rows.describe(tx, _OF_NO_TENANT, name, request.description)
+            self._change_members(tx, name, request.accounts)
+            self._audit.write(tx, "group changed", by.account, name, detail=_words(request.accounts))
+            return _reply(tx, by, name)
+
+        return self._store.write(work)
+
+    def delete(self, by: Person, name: str) -> None:
+        """Delete a group with the grants to it. The caller has checked that `by` is an administrator.
+
+        Conflict while a bucket's policy names it: the next group of that name would get what the policy allows.
+        """
+
+        def work(tx: Tx) -> None:
+            found = _seen(tx, by, name)
+            known = f"{GROUP_PREFIX}{found}"
+            named = access.buckets_whose_policy_names(tx, known)
+            if named:
+                raise Conflict(
+                    f"the policies of buckets name group {found!r} ({', '.join(named)[:200]}): change them first",
+                    buckets=named,
+                )
+            access.drop_grants_of(tx, known)
+            rows.delete_group(tx, _OF_NO_TENANT, found)
+            self._audit.write(tx, "group deleted", by.account, found)
+
+        self._store.write(work)
+
+    def _managed(self, tx: Tx, person: Person, name: str) -> str:
+        found = _seen(tx, person, name)
+        if person.read_only:
+            raise Forbidden(f"account {person.account!r} is read-only: ask an administrator for the role member")
+        if not person.admin and rows.groups_of(tx, person.account).get(found) != "manager":
+            raise Forbidden(f"only managers of group {found!r} and administrators may change it")
+        return found
+
+    def _change_members(self, tx: Tx, name: str, changes: dict[str, GroupRole | None]) -> None:
+        for account, role in changes.items():
+            if role is not None and tx.one(people.ACCOUNT, name=account) is None:
+                raise NotFound(f"there is no account {account!r}")
+            rows.set_member(tx, _OF_NO_TENANT, name, account, role)
+        if changes and len(rows.members_of(tx, _OF_NO_TENANT, name)) > MAX_GROUP_MEMBERS:
+            raise Conflict(f"a group may have {MAX_GROUP_MEMBERS} members: make a second one")
+
+
+def _seen(reader: Reader, person: Person, name: str) -> str:
+    """Return the stored name of a group that the person may see; NotFound without one."""
+    try:
+        found = rows.find(reader, _OF_NO_TENANT, prepared_name(name))
+    except BadName:
+        found = None
+    if found is None or not (person.admin or found.name in rows.groups_of(reader, person.account)):
+        raise NotFound(f"there is no group {name!r}")
+    return found.name
+
+
+def _reply(reader: Reader, person: Person, name: str) -> AccountGroup:
+    found = rows.find(reader, _OF_NO_TENANT, name)
+    assert found is not None
+    accounts = rows.members_of(reader, _OF_NO_TENANT, name)
+    return _info(found, accounts.get(person.account), accounts)
+
+
+def _info(row: GroupRow, role: GroupRole | None, accounts: dict[str, GroupRole] | None = None) -> AccountGroup:
+    return AccountGroup(row.name, row.members, row.created_at, row.description, role, accounts or {})
+
+
+def _words(changes: dict[str, GroupRole | None]) -> str:
+    return ", ".join(f"{account} {role or 'leaves'}" for account, role in changes.items())
