@@ -18,7 +18,7 @@ import msgspec
 from directory_server.access import acl, limits, policy
 from directory_server.access.lists import AccessLists
 from directory_server.access.own_keys import OWN_KEYS, TIME_KEYS, days_until
-from directory_server.access.refusals import changes_as_reader, forbidden
+from directory_server.access.refusals import forbidden
 from directory_server.access.rules import ENFORCED, NO_RULES, Rules, parse_rules
 from directory_server.metadata.statements import access as rows
 from directory_server.metadata.statements import buckets, files, groups, identities, people, s3_settings
@@ -169,7 +169,7 @@ class Standing:
         owners_only: bool = False,
     ) -> AccessGround:
         """Return what allows the person the action, or what refuses it: the one place where that is decided."""
-        if changes_as_reader(self.person, action):
+        if self.person.changes_as_reader(action):
             return "read-only"
         if not self._within_limits(action, path, version, keys):
             return "limits"

@@ -4,13 +4,8 @@ from __future__ import annotations
 
 from directory_server.access.rules import Rules
 from directory_server.metadata.statements.buckets import Bucket
-from directory_server.people.person import READING_ACTIONS, Person
+from directory_server.people.person import Person
 from lockstep_store.wire.errors import Forbidden
-
-
-def changes_as_reader(person: Person, action: str) -> bool:
-    """Whether the action is a change that the account's role does not allow."""
-    return person.read_only and not action.lower().startswith(READING_ACTIONS)
 
 
 def forbidden(person: Person, bucket: Bucket, rules: Rules | None, action: str, *, owners_only: bool) -> Forbidden:
@@ -18,7 +13,7 @@ def forbidden(person: Person, bucket: Bucket, rules: Rules | None, action: str, 
     name, owner = bucket.name, bucket.owner
     if not person.account:
         return Forbidden(f"bucket {name!r} is not open to everybody; sign the request", bucket=name)
-    if changes_as_reader(person, action):
+    if person.changes_as_reader(action):
         who = person.account
         return Forbidden(f"account {who!r} is read-only: ask an administrator for the role member", bucket=name)
     if person.limits is not None:

@@ -30,6 +30,10 @@ class Person:
     s3_key: str = ""
     """The id of the S3 access key that signed the request; empty for other credentials."""
 
+    def changes_as_reader(self, action: str) -> bool:
+        """Whether the action is a change that the account's role does not allow."""
+        return self.read_only and not action.lower().startswith(READING_ACTIONS)
+
 
 class People(Protocol):
     """Finds the person that a credential belongs to."""
