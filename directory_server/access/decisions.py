@@ -169,7 +169,7 @@ class Standing:
         owners_only: bool = False,
     ) -> AccessGround:
         """Return what allows the person the action, or what refuses it: the one place where that is decided."""
-        if self.person.changes_as_reader(action):
+        if self.person.read_only and self.person.changes_as_reader(action):
             return "read-only"
         if not self._within_limits(action, path, version, keys):
             return "limits"
