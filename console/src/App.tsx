@@ -13,6 +13,7 @@ import { useTexts } from './texts';
 // What most people do not open at once is loaded when they do.
 const LocksPage = lazy(() => import('./locks/LocksPage').then((part) => ({ default: part.LocksPage })));
 const SearchPage = lazy(() => import('./search/SearchPage').then((part) => ({ default: part.SearchPage })));
+const TrashPage = lazy(() => import('./trash/TrashPage').then((part) => ({ default: part.TrashPage })));
 
 export function App() {
   const texts = useTexts();
@@ -42,6 +43,7 @@ function Page({ account }: { account: Account }) {
     <PageBoundary key={place.page}>
       {place.page === 'files' && <FilesPage account={account} />}
       {place.page === 'search' && <SearchPage {...place} />}
+      {place.page === 'trash' && <TrashPage account={account} bucket={place.bucket} />}
       {place.page === 'locks' && <LocksPage account={account} />}
     </PageBoundary>
   );

@@ -12,6 +12,7 @@ describe('an address', () => {
       '/console/search?q=roof+%26+plan%3F&days=7',
       { page: 'search', search: { text: 'roof & plan?', bucket: '', type: '', days: '7' } },
     ],
+    ['/console/trash/a-bucket', { page: 'trash', bucket: 'a-bucket' }],
     ['/console/search', { page: 'search', search: NO_SEARCH }],
   ])('%s names a place, and the place the address', (address, place) => {
     expect(placeOf(address)).toEqual(place);

@@ -4,6 +4,7 @@ import { useSyncExternalStore } from 'react';
 export type Place =
   | { page: 'files'; bucket: string; folder: string }
   | { page: 'search'; search: Search }
+  | { page: 'trash'; bucket: string }
   | { page: 'locks' };
 
 export interface Search {
@@ -25,6 +26,7 @@ export function placeOf(address: string): Place {
   const [pathname = '', query = ''] = address.split('?', 2);
   const parts = pathname.slice(BASE.length).split('/').filter(Boolean).map(decoded);
   if (parts[0] === 'locks') return { page: 'locks' };
+  if (parts[0] === 'trash' && parts[1]) return { page: 'trash', bucket: parts[1] };
   if (parts[0] === 'search') return { page: 'search', search: searchOf(new URLSearchParams(query)) };
   const [, bucket = '', ...folders] = parts[0] === 'files' ? parts : [];
   return { page: 'files', bucket, folder: folders.map((name) => `${name}/`).join('') };
@@ -35,6 +37,8 @@ export function addressOf(place: Place): string {
   switch (place.page) {
     case 'locks':
       return `${BASE}/locks`;
+    case 'trash':
+      return `${BASE}/trash/${encodeURIComponent(place.bucket)}`;
     case 'search':
       return withQuery(`${BASE}/search`, {
         q: place.search.text,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import requests
 
 from tests.browser.conftest import OpenPage
 from tests.browser.test_console import PASSWORD, PHONE
@@ -36,3 +37,59 @@ def test_a_search_shows_its_hits_while_the_person_types(open_page: OpenPage, clu
     person.page.get_by_text("these are similar").wait_for()
     person.row("harbour.png").get_by_role("link", name="files/deep/").click()
     person.page.get_by_role("row").filter(has_text="down").wait_for()
+
+
+def test_deleted_files_come_back_or_go_for_good(open_page: OpenPage, cluster: ClusterHarness) -> None:
+    """The trash restores a file, offers another name where one is taken, names what has to stay, and is emptied."""
+    olga = account(cluster, "olga")
+    url = f"{cluster.proxy_urls[0]}/api/v1"
+    olga.post(f"{url}/buckets", json={"name": "drafts"}, timeout=60).raise_for_status()
+    olga.patch(f"{url}/buckets/drafts", json={"versioning": "enabled"}, timeout=60).raise_for_status()
+    for name in ("one.txt", "two.txt", "three.txt"):
+        olga.put(f"{url}/files/drafts/{name}", data=name.encode(), timeout=60).raise_for_status()
+        olga.delete(f"{url}/files/drafts/{name}", timeout=60).raise_for_status()
+    olga.put(f"{url}/files/drafts/two.txt", data=b"new", timeout=60).raise_for_status()
+
+    person = open_page(2, **PHONE)
+    person.sign_in("olga", PASSWORD)
+    person.open_bucket("drafts")
+    person.page.get_by_role("link", name="Trash").click()
+    person.page.get_by_text("3 files with").wait_for()
+    assert person.violations() == []
+    person.page.get_by_role("button", name="Restore: one.txt").click()
+    person.page.get_by_text("“one.txt” is restored.").wait_for()
+    person.page.get_by_role("button", name="Restore: two.txt").click()
+    person.page.get_by_role("dialog").get_by_text("There is a file “two.txt” again").wait_for()
+    assert person.violations() == []
+    person.page.get_by_role("dialog").get_by_role("button", name="Restore").click()
+    person.page.get_by_text("“two (2).txt” is restored.").wait_for()
+    kept = {name: olga.get(f"{url}/files/drafts/{name}", timeout=60).content for name in ("two.txt", "two (2).txt")}
+    assert kept == {"two.txt": b"new", "two (2).txt": b"two.txt"}
+
+    person.page.get_by_role("button", name="How long to keep").click()
+    person.page.get_by_label("by themselves, after some days").click()
+    person.page.get_by_label("Days after the deletion").fill("0")
+    person.page.get_by_text("A whole number of days from 1 to 36500.").wait_for()
+    person.page.get_by_label("Days after the deletion").fill("7")
+    assert person.violations() == []
+    person.page.get_by_role("button", name="Save").click()
+    person.page.get_by_text("Deleted files stay here for 7 days.").wait_for()
+    olga.post(f"{url}/locks", json={"paths": ["drafts/three.txt"]}, timeout=60).raise_for_status()
+    person.page.get_by_role("button", name="Empty the trash").click()
+    person.page.get_by_role("dialog").get_by_role("button", name="Empty the trash").click()
+    person.page.get_by_role("dialog").get_by_text("1 file has to stay:").wait_for()
+    assert person.violations() == []
+    person.page.keyboard.press("Escape")
+    [lock] = olga.get(f"{url}/locks", timeout=60).json()["locks"]
+    olga.delete(f"{url}/locks/{lock['id']}", timeout=60).raise_for_status()
+    person.page.get_by_role("button", name="Remove for good: three.txt").click()
+    person.page.get_by_role("dialog").get_by_role("button", name="Remove for good").click()
+    person.page.get_by_text("There are no deleted files.").wait_for()
+
+
+def account(cluster: ClusterHarness, name: str) -> requests.Session:
+    """A session of a new account."""
+    session, body = cluster.session(), {"username": name, "password": PASSWORD}
+    made = session.post(f"{cluster.proxy_urls[0]}/api/v1/auth/register", json=body, timeout=60).json()
+    session.headers = requests.structures.CaseInsensitiveDict({"Authorization": f"Bearer {made['token']}"})
+    return session

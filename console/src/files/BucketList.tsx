@@ -46,6 +46,11 @@ export function BucketList() {
                   {texts.files.versioned}
                 </Badge>
               )}
+              {bucket.versioning !== 'off' && (
+                <PlaceLink to={{ page: 'trash', bucket: bucket.name }} label={`${texts.trash.open}: ${bucket.name}`}>
+                  {texts.trash.open}
+                </PlaceLink>
+              )}
             </Group>
           </Paper>
         ))}

@@ -45,7 +45,8 @@ export function FolderPage({ account, bucket, folder }: Props) {
   const locks = useLocks(account, LOCKS_MILLISECONDS);
   useChanges(bucket, folder, listing.isSuccess);
   const canWrite = !account.readOnly;
-  const keepsVersions = buckets.data?.buckets.find(({ name }) => name === bucket)?.versioning === 'enabled';
+  const versioning = buckets.data?.buckets.find(({ name }) => name === bucket)?.versioning;
+  const keepsVersions = versioning === 'enabled';
   const { hasNextPage, isFetchingNextPage, fetchNextPage } = listing;
   const onEnd = useCallback(() => {
     if (hasNextPage && !isFetchingNextPage) void fetchNextPage();
@@ -86,6 +87,11 @@ export function FolderPage({ account, bucket, folder }: Props) {
         <Text size="sm" c="dimmed" role="status">
           {remark(listing, texts)}
         </Text>
+        {versioning && versioning !== 'off' && (
+          <PlaceLink to={{ page: 'trash', bucket }} className="beside">
+            {texts.trash.open}
+          </PlaceLink>
+        )}
       </Group>
       {isOver && (
         <div className="drop-here" aria-hidden="true">

@@ -76,6 +76,8 @@ function LockRow({ lock, locks, account, onBreak }: RowProps) {
         clockText(lock.since_at, texts.locale),
         clockText(lock.until_at, texts.locale),
         line.length === 0 ? texts.locks.nobodyWaits : <Line waiters={line} account={account} />,
+      ]}
+      actions={
         <Group gap="xs">
           {isMine && (
             <Button size="compact-sm" onClick={() => void release(lock)}>
@@ -97,8 +99,8 @@ function LockRow({ lock, locks, account, onBreak }: RowProps) {
               {texts.locks.break}
             </Button>
           )}
-        </Group>,
-      ]}
+        </Group>
+      }
     />
   );
 }

@@ -39,7 +39,7 @@ export function SearchPage({ search }: { search: Search }) {
       <div ref={results}>{found.hits.length > 0 && <Hits found={found} />}</div>
       {found.hasNextPage && !found.isEmpty && (
         <Button my="sm" variant="default" loading={found.isFetchingNextPage} onClick={() => void found.fetchNextPage()}>
-          {texts.search.more}
+          {texts.app.more}
         </Button>
       )}
     </div>

@@ -30,8 +30,15 @@ export function DataTable({ label, columns, children }: Props) {
   );
 }
 
-/** A row of a DataTable: a cell for each column. The first one is what the row is about. */
-export function DataRow({ cells }: { cells: readonly ReactNode[] }) {
+interface RowProps {
+  /** A value for each column; the first is what the row is about. */
+  cells: readonly ReactNode[];
+  /** What can be done with it, for the last column. */
+  actions?: ReactNode;
+}
+
+/** A row of a DataTable. */
+export function DataRow({ cells, actions }: RowProps) {
   const columns = useContext(Columns);
   const [first, ...others] = cells;
   return (
@@ -47,6 +54,7 @@ export function DataRow({ cells }: { cells: readonly ReactNode[] }) {
           </td>
         );
       })}
+      {actions !== undefined && <td className="row-actions">{actions}</td>}
     </tr>
   );
 }
