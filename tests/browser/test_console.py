@@ -172,6 +172,6 @@ def test_the_page_speaks_another_language_and_works_from_the_keyboard(
     person.page.wait_for_function("document.activeElement.textContent === 'keys-2.txt'")
     assert person.violations() == []
     person.page.keyboard.press("Delete")
-    person.page.get_by_role("dialog").get_by_text("„keys-2.txt“ wird gelöscht").wait_for()
+    person.page.get_by_role("dialog").get_by_text("„keys-2.txt“ kommt mit allen Versionen in den Papierkorb").wait_for()
     person.page.keyboard.press("Escape")
     person.page.get_by_role("dialog").wait_for(state="detached")
