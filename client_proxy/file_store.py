@@ -27,6 +27,8 @@ from lockstep_store.wire.chunk_stream import StreamReader
 from lockstep_store.wire.codec import Call, decoder
 from lockstep_store.wire.digest import Digest
 from lockstep_store.wire.errors import BadRequest, Damaged, Forbidden, LockstepError, NotFound, Unavailable
+from lockstep_store.wire.file_facts import stored_description, stored_tags
+from lockstep_store.wire.messages.facts import FACTS, FactsRequest
 from lockstep_store.wire.messages.files import (
     COPY,
     LIST,
@@ -43,7 +45,13 @@ from lockstep_store.wire.messages.files import (
     VersionsRequest,
 )
 from lockstep_store.wire.messages.kms import KMS_ENTRY
-from lockstep_store.wire.messages.s3 import CUSTOMER_KEY_ENTRY, OBJECT_SETTINGS, ObjectSettingsRequest
+from lockstep_store.wire.messages.s3 import (
+    CUSTOMER_KEY_ENTRY,
+    DESCRIPTION,
+    OBJECT_SETTINGS,
+    TAGS,
+    ObjectSettingsRequest,
+)
 from lockstep_store.wire.messages.uploads import PARTS_SETTING, VersionPart
 from lockstep_store.wire.messages.writes import BeginItem
 
@@ -260,11 +268,23 @@ class FileStore:
             preconditions=request.preconditions,
             content_type=source.content_type if request.content_type is None else request.content_type,
             metadata=copied_metadata(source) if request.metadata is None else request.metadata,
-            settings=request.settings,
+            settings=self._copied_facts(request) | request.settings,
         ).item()
         read = Read(request.credential, request.source_bucket, request.source_path, version=source.version)
         with closing(self.open(read)) as opened:
             return self._decrypted.write(item, opened.blocks(), no_trailing_metadata, key)
+
+    def _copied_facts(self, request: Copy) -> dict[str, str]:
+        """What people said about the source, as settings. The directory adds this to a copy that it makes itself."""
+        if not request.with_facts or (request.source_bucket, request.source_path) == (request.bucket, request.path):
+            return {}
+        asked = FactsRequest(request.credential, request.source_bucket, request.source_path, request.source_version)
+        facts = self._directory.call(FACTS, asked)
+        found = {
+            DESCRIPTION: stored_description(facts.description),
+            TAGS: stored_tags(list((facts.tags or {}).items())),
+        }
+        return {name: value for name, value in found.items() if value is not None}
 
     def list(self, request: ListRequest) -> ListPage:
         """One page of current versions in path order. Pass its `next_after` as `after` for the next."""

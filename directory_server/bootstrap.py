@@ -18,9 +18,8 @@ from directory_server.cluster.membership import Membership, Timing
 from directory_server.cluster.programs import ProgramMembers
 from directory_server.cluster.storage_keys import StorageKeys
 from directory_server.cluster.totals import ClusterTotals
-from directory_server.components import Components
+from directory_server.components import AboutFiles, Components
 from directory_server.features import access_logs, object_lock, share_links, trash
-from directory_server.features.file_access import FileAccess
 from directory_server.features.folders.calls import Folders
 from directory_server.features.identities.services import IdentityServices
 from directory_server.features.lifecycle.expiry_in_replies import LifecycleDates
@@ -242,7 +241,7 @@ class DirectoryServer:
             identities=IdentityServices.of(store, clock, self.accounts, self.s3_keys, self.audit, providers),
             s3_settings=S3Settings(store, self.clock, self.accounts, hooks),
             share_links=self.share_links,
-            file_access=FileAccess(store, self.clock, self.accounts, self.audit),
+            about_files=AboutFiles.of(store, clock, self.accounts, self.audit, hooks),
             access_logs=access_logs.AccessLogs(store, self.clock.wall),
             named_keys=self.named_keys,
             buckets=buckets.Buckets(store, self.clock, hooks, self.locks.end_bucket, private=settings.private_buckets),

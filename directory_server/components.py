@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Self
 
 from directory_server.cluster.authorities import Authorities
 from directory_server.cluster.directory_clock import DirectoryClock
@@ -14,6 +15,7 @@ from directory_server.cluster.storage_keys import StorageKeys
 from directory_server.cluster.totals import ClusterTotals
 from directory_server.features.access_logs import AccessLogs
 from directory_server.features.file_access import FileAccess
+from directory_server.features.file_facts import FileFacts
 from directory_server.features.folders.calls import Folders
 from directory_server.features.identities.services import IdentityServices
 from directory_server.features.named_keys import NamedKeys
@@ -25,6 +27,7 @@ from directory_server.features.trash import Trash
 from directory_server.features.uploads.calls import Uploads
 from directory_server.files.buckets import Buckets
 from directory_server.files.commits import Commits
+from directory_server.files.hooks import Hooks
 from directory_server.files.journal import Changes
 from directory_server.files.lookups import Lookups
 from directory_server.files.namespace import Namespace
@@ -61,6 +64,20 @@ BOTH = ("client_proxy", "file_server")
 
 
 @dataclass(frozen=True)
+class AboutFiles:
+    """What people ask and say about files beside their content."""
+
+    access: FileAccess
+    facts: FileFacts
+
+    @classmethod
+    def of(
+        cls, store: MetadataStore, clock: DirectoryClock, accounts: Accounts, audit: AuditJournal, hooks: Hooks
+    ) -> Self:
+        return cls(FileAccess(store, clock, accounts, audit), FileFacts(store, clock, accounts, hooks))
+
+
+@dataclass(frozen=True)
 class Components:
     """The objects that serve the directory's calls."""
 
@@ -79,7 +96,7 @@ class Components:
     identities: IdentityServices
     s3_settings: S3Settings
     share_links: ShareLinks
-    file_access: FileAccess
+    about_files: AboutFiles
     access_logs: AccessLogs
     named_keys: NamedKeys
     buckets: Buckets

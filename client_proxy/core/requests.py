@@ -176,6 +176,8 @@ class Copy(PathChange, frozen=True, kw_only=True):
     content_type: str | None = None
     metadata: dict[str, str] | None = None
     settings: dict[str, str] = {}
+    with_facts: bool = False
+    """Take along the description and tags that the person may read, unless an old version is brought back."""
     raw: bool = False
 
     def message(self) -> CopyRequest:

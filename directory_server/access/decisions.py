@@ -9,7 +9,6 @@ beyond its row.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -28,6 +27,7 @@ from directory_server.people.limits import Limits, limits_of_key
 from directory_server.people.person import Person
 from directory_server.people.share_links import LINK_KEY_PREFIX, limits_at_commit
 from lockstep_store.wire.errors import Forbidden, NotFound
+from lockstep_store.wire.file_facts import tags_of
 from lockstep_store.wire.messages.access import AccessGround
 from lockstep_store.wire.messages.groups import GROUP_PREFIX, is_group
 from lockstep_store.wire.messages.s3 import TAGS
@@ -387,14 +387,3 @@ def access_of(person: Person) -> str:
     """Return the description, for a ticket, of the request that begins a write, without credentials; empty for other
     doors."""
     return "" if person.access is None else msgspec.structs.replace(person.access, credential="").encode()
-
-
-def tags_of(setting: str | None) -> list[tuple[str, str]]:
-    """Return the tags in a version's setting."""
-    if setting is None:
-        return []
-    found = json.loads(setting)
-    pairs = found.get("TagSet", found) if isinstance(found, dict) else found
-    if isinstance(pairs, dict):
-        return list(pairs.items())
-    return [(one["Key"], one["Value"]) for one in pairs]

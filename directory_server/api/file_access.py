@@ -11,7 +11,7 @@ class FileAccessApi:
     """Wires `components` to `api`."""
 
     def __init__(self, api: Api, components: Components) -> None:
-        file_access = components.file_access
+        file_access = components.about_files.access
         api.serve(am.ACCESS, lambda request, _: file_access.show(request), PROXY)
         api.serve(am.SET_ACCESS, lambda request, _: file_access.set(request), PROXY)
         api.serve(am.SHARED_WITH_ME, lambda request, _: file_access.shared_with_me(request), PROXY)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from directory_server.api.cluster import ClusterApi
 from directory_server.api.file_access import FileAccessApi
+from directory_server.api.file_facts import FileFactsApi
 from directory_server.api.file_servers import HolderApi
 from directory_server.api.folders import FolderApi
 from directory_server.api.groups import GroupApi
@@ -72,6 +73,7 @@ class DirectoryApi:
         QuotaApi(api, components)
         ShareApi(api, components)
         FileAccessApi(api, components)
+        FileFactsApi(api, components)
         SearchApi(api, components)
         DirectoryMetrics(api, components)
 

@@ -10,10 +10,10 @@ from __future__ import annotations
 import json
 
 from directory_server.access import settings as access_settings
-from directory_server.access.decisions import Standing, standing
+from directory_server.access.decisions import standing
 from directory_server.access.version_settings import may_bypass_governance
 from directory_server.files.hooks import Hooks
-from directory_server.files.lookups import not_found
+from directory_server.files.lookups import marker_error, version_row
 from directory_server.files.moment import Moment, MomentClock
 from directory_server.files.object_changes import cause_of
 from directory_server.files.versions import change_of
@@ -21,7 +21,7 @@ from directory_server.metadata.statements import buckets, files, s3_settings
 from directory_server.metadata.statements.buckets import Bucket
 from directory_server.metadata.store import MetadataStore, Reader, Row, Tx
 from directory_server.people.person import People
-from lockstep_store.wire.errors import BadRequest, NotFound, TooLarge
+from lockstep_store.wire.errors import BadRequest, TooLarge
 from lockstep_store.wire.messages.base import Nothing
 from lockstep_store.wire.messages.kms import BucketEncryptionRequest
 from lockstep_store.wire.messages.s3 import (
@@ -102,7 +102,7 @@ class S3Settings:
         person = self._people.identify(request.credential)
         with self._store.read() as reader:
             place = standing(reader, request.bucket, person, self._clock.wall())
-            row = _version_row(reader, place, request)
+            row = version_row(place, request.path, request.version)
             action = place.asked_to_read(request.path, request.version)
             bucket = place.demand(action, request.path, version=request.version)
             reply = _reply(reader, bucket, row)
@@ -119,17 +119,11 @@ class S3Settings:
 
         def work(tx: Tx) -> ObjectSettingsReply:
             place = standing(tx, request.bucket, person, self._clock.wall())
-            row = _version_row(tx, place, request)
+            row = version_row(place, request.path, request.version)
             bucket = place.demand(place.asked("s3:PutObject"), request.path, version=request.version)
-            if row[12]:
-                raise NotFound(
-                    f"version {row[2]} of {request.path!r} is a delete marker and cannot have settings",
-                    path=request.path,
-                    version=row[2],
-                    null_version=bool(row[10]),
-                    deleted_at=files.as_version(row).created_at,
-                    delete_marker=True,
-                )
+            marker = marker_error(row)
+            if marker is not None:
+                raise marker
             bypass = request.bypass_governance and may_bypass_governance(place, request.path, request.version)
             moment = Moment.of(self._clock)
             self._hooks.check_version_setting(tx, bucket, row, request.name, request.value, moment, bypass=bypass)
@@ -162,16 +156,6 @@ def _event(name: str, before: str | None, value: str | None) -> str:
     if name == RETENTION and value is not None:
         return "ObjectRetention:Put"
     return ""
-
-
-def _version_row(reader: Reader, place: Standing, request: ObjectSettingsRequest) -> Row:
-    if request.version is None:
-        row = reader.one(files.CURRENT, bucket=request.bucket, path=request.path)
-    else:
-        row = files.find_version(reader, request.bucket, request.path, request.version)
-    if row is None:
-        raise place.hide(not_found(reader, request.bucket, request.path, request.version))
-    return row
 
 
 def _reply(reader: Reader, bucket: Bucket, row: Row) -> ObjectSettingsReply:

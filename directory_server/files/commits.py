@@ -166,6 +166,7 @@ class Commits:
             metadata=stored_metadata(ticket.metadata | item.trailing_metadata),
             lock_number=ticket.lock_number,
             settings=ticket.settings,
+            keeps_tags=not place.person.asks_s3,
         )
         if ticket.upload is not None:
             new = self._hooks.uploads.take(

@@ -11,7 +11,7 @@ from typing import NamedTuple, Protocol
 
 from prometheus_client import Counter, Histogram
 
-from directory_server.access.decisions import Ground, standing
+from directory_server.access.decisions import Ground, Standing, standing
 from directory_server.access.known_content import hide_unreadable, may_hide
 from directory_server.access.version_settings import shown
 from directory_server.files import listing
@@ -258,6 +258,32 @@ def not_found(reader: Reader, bucket: str, path: str, version: str | None = None
         path=path,
         version=newest[2],
         null_version=bool(newest[10]),
+        delete_marker=True,
+    )
+
+
+def version_row(place: Standing, path: str, version: str | None) -> Row:
+    """Return the row of the current version, or of the one named; NotFound or Forbidden when there is none."""
+    reader, bucket = place.reader, place.bucket.name
+    if version is None:
+        row = reader.one(files.CURRENT, bucket=bucket, path=path)
+    else:
+        row = files.find_version(reader, bucket, path, version)
+    if row is None:
+        raise place.hide(not_found(reader, bucket, path, version))
+    return row
+
+
+def marker_error(row: Row) -> NotFound | None:
+    """Return the error for a delete marker, which can have no settings; None for any other version."""
+    if not row[12]:
+        return None
+    return NotFound(
+        f"version {row[2]} of {row[1]!r} is a delete marker and cannot have settings",
+        path=row[1],
+        version=row[2],
+        null_version=bool(row[10]),
+        deleted_at=files.as_version(row).created_at,
         delete_marker=True,
     )
 

@@ -32,6 +32,7 @@ from lockstep_store.wire.messages.files import (
     DeleteRequest,
 )
 from lockstep_store.wire.messages.journal import ChangeKind
+from lockstep_store.wire.messages.s3 import TAGS
 from lockstep_store.wire.names import check_key
 
 
@@ -162,8 +163,7 @@ class Namespace:
         moment = self._moment()
         self._hooks.before_begin(place, request.path, request.settings, moment.at)
         settings = place.settled(request.settings, account) | s3_settings.parts_of_version(tx, source[2])
-        if request.move:
-            settings = s3_settings.facts_of_version(tx, source[2]) | settings
+        settings = _facts_to_take(tx, from_place, request, source) | settings
         new = NewVersion(
             path=request.path,
             digest=source[3],
@@ -174,6 +174,7 @@ class Namespace:
             metadata=source[6] if request.metadata is None else copied_metadata(source[6], request.metadata),
             lock_number=number,
             settings=settings,
+            keeps_tags=not person.asks_s3,
         )
         made = self._versions.put(tx, target, new, _kind(request), moment, cause_of(person))
         crash_point("directory.copy.inside")
@@ -218,6 +219,21 @@ class Namespace:
 
     def _moment(self) -> Moment:
         return Moment.of(self._clock)
+
+
+def _facts_to_take(tx: Tx, place: Standing, request: CopyRequest, source: Row) -> dict[str, str]:
+    """Return what goes along with a file: all of it to a new name; in a copy, only what the copier may read.
+
+    Bringing back an old version changes nothing of it, and in S3 the request says what a copy takes along.
+    """
+    if _kind(request) == "restore":
+        return {}
+    facts = s3_settings.facts_of_version(tx, source[2])
+    if not facts or request.move:
+        return facts
+    if place.person.asks_s3 or place.denied("s3:GetObjectTagging", source[1]):
+        facts.pop(TAGS, None)
+    return facts
 
 
 def _kind(request: CopyRequest) -> ChangeKind:

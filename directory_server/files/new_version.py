@@ -27,6 +27,8 @@ class NewVersion:
     metadata: str = files.NO_METADATA
     lock_number: int = 0
     settings: dict[str, str] = field(default_factory=dict)
+    keeps_tags: bool = True
+    """The path's tags stay, as its description always does. A write through S3 brings its own tags, or none."""
 
 
 def stored_metadata(metadata: dict[str, str]) -> str:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from directory_server.access.decisions import Standing, standing, tags_of
+from directory_server.access.decisions import Standing, standing
 from directory_server.access.known_content import hide_unreadable, may_hide
 from directory_server.files.moment import WallClock
 from directory_server.files.search_text import SearchText
@@ -23,6 +23,7 @@ from directory_server.metadata.statements import search as rows
 from directory_server.metadata.store import MetadataStore, Reader
 from directory_server.people.person import People, Person
 from lockstep_store.wire.errors import BadRequest, Forbidden
+from lockstep_store.wire.file_facts import tags_of
 from lockstep_store.wire.messages.files import FileVersion
 from lockstep_store.wire.messages.s3 import TAGS
 from lockstep_store.wire.messages.search import SearchFilters, SearchHit, SearchReply, SearchRequest

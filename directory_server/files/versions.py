@@ -19,7 +19,7 @@ from lockstep_store.wire.errors import BadDigest, Damaged
 from lockstep_store.wire.messages.files import DeleteReply, FileVersion
 from lockstep_store.wire.messages.journal import ChangeKind
 from lockstep_store.wire.messages.kms import KMS_ENTRY
-from lockstep_store.wire.messages.s3 import CUSTOMER_KEY_ENTRY
+from lockstep_store.wire.messages.s3 import CUSTOMER_KEY_ENTRY, TAGS
 from lockstep_store.wire.messages.uploads import PARTS_SETTING
 
 MAX_NOTED_SETTING = 4096
@@ -53,6 +53,7 @@ class Versions:
         cursor = _journal(tx, kind, bucket.name, new.path, "", moment)
         null = bucket.versioning != "enabled"
         replaced = tx.one(files.NULL_VERSION, bucket=bucket.name, path=new.path) if null else None
+        kept = _kept_facts(tx, current, new)
         if replaced is not None:
             self._hooks.before_removal(tx, replaced, moment)
             _forget(tx, replaced, moment)
@@ -62,7 +63,7 @@ class Versions:
             _journal(tx, "remove", bucket.name, new.path, replaced[2], moment)
         made = files.as_version(row)
         if new.digest is not None:
-            settings = self._hooks.before_commit(tx, bucket, new.settings, moment.at)
+            settings = kept | self._hooks.before_commit(tx, bucket, new.settings, moment.at)
             for name, value in settings.items():
                 s3_settings.put_version_value(tx, made.version, name, value)
             # In the reply too: the master notes it down for a directory that has to be restored.
@@ -201,6 +202,16 @@ def _insert_recovered(tx: Tx, bucket: Bucket, version: FileVersion, write_id: st
         s3_settings.put_version_value(tx, version.version, name, value)
     refer(tx, version.digest, version.size)
     _point_to_newest(tx, bucket.name, version.path)
+
+
+def _kept_facts(tx: Tx, current: Row | None, new: NewVersion) -> dict[str, str]:
+    """Return what people said about the path and a new version does not change: its description, and tags."""
+    if current is None or new.digest is None:
+        return {}
+    facts = s3_settings.facts_of_version(tx, current[2])
+    if not new.keeps_tags:
+        facts.pop(TAGS, None)
+    return facts
 
 
 def _is_noted(name: str, value: str, metadata: str) -> bool:

@@ -294,6 +294,7 @@ class Writes:
             metadata=link.metadata,
             lock_number=number,
             settings=item.settings,
+            keeps_tags=not link.person.asks_s3,
         )
         if item.upload is not None:
             new = self._hooks.uploads.take(tx, item.upload, bucket.name, new, item.metadata)

@@ -34,6 +34,11 @@ class Person:
         """Whether the action is a change that the account's role does not allow."""
         return self.read_only and not action.lower().startswith(READING_ACTIONS)
 
+    @property
+    def asks_s3(self) -> bool:
+        """Whether the request is an S3 operation."""
+        return self.access is not None and self.access.is_s3
+
 
 class People(Protocol):
     """Finds the person that a credential belongs to."""

@@ -30,7 +30,7 @@ ASK = {
     *("/v1/lookup", "/v1/list", "/v1/versions", "/v1/delete", "/v1/delete-many", "/v1/copy", "/v1/begin"),
     *("/v1/buckets", "/v1/buckets/create", "/v1/buckets/get", "/v1/buckets/change", "/v1/buckets/delete"),
     *("/v1/bucket-settings", "/v1/bucket-settings/put", "/v1/object-settings", "/v1/object-settings/put"),
-    *("/v1/bucket-notification/put",),
+    *("/v1/bucket-notification/put", "/v1/facts", "/v1/facts/change"),
     *("/v1/folders/move", "/v1/folders/delete"),
     *("/v1/trash", "/v1/trash/totals", "/v1/trash/restore", "/v1/trash/empty"),
     *("/v1/uploads", "/v1/uploads/create", "/v1/uploads/parts", "/v1/uploads/abort"),
@@ -90,6 +90,8 @@ def _request(call: Call[Any, Any], bucket: str, proof: str) -> Any:
         part.update({name: value for name, value in known.items() if name in part})
     if call.path == "/v1/object-settings/put":
         example["name"] = "tags"
+    if call.path == "/v1/facts/change":
+        example["description"] = "words"
     return msgspec.convert(example, call.request) if named else None
 
 

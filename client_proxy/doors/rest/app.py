@@ -22,6 +22,7 @@ from client_proxy.doors.rest.accounts import AccountRoutes
 from client_proxy.doors.rest.authorities import AuthorityRoutes
 from client_proxy.doors.rest.buckets import BucketRoutes
 from client_proxy.doors.rest.cluster import ClusterRoutes
+from client_proxy.doors.rest.facts import FactsRoutes
 from client_proxy.doors.rest.file_access import AccessRoutes
 from client_proxy.doors.rest.file_operations import file_operations
 from client_proxy.doors.rest.files import FileRoutes, Files
@@ -262,6 +263,7 @@ def _files(file_store: Files, directory: Directory) -> list[Operation]:
     return [
         *file_operations(FileRoutes(file_store)),
         *VersionRoutes(file_store).operations(),
+        *FactsRoutes(directory).operations(),
         *FolderRoutes(file_store, directory).operations(),
         *TrashRoutes(directory).operations(),
         *SearchRoutes(directory).operations(),

@@ -9,6 +9,7 @@ from client_proxy.doors.rest.accounts import LoginBody, NewKey, PasswordBody
 from client_proxy.doors.rest.authorities import AuthorityRetirement
 from client_proxy.doors.rest.buckets import BucketChange, NewBucket
 from client_proxy.doors.rest.cluster import JoinSecretBody
+from client_proxy.doors.rest.facts import FactsBody
 from client_proxy.doors.rest.file_access import AccessBody
 from client_proxy.doors.rest.files import CopyBody
 from client_proxy.doors.rest.folders import FolderMove, NewFolder
@@ -75,6 +76,7 @@ EXAMPLES: dict[Any, Any] = {
     },
     LinkBody: {"provider": "company", "subject": "248289761001", "account": "ann"},
     NewShare: {"bucket": "files", "path": "plans/", "password": "correct horse", "expires_in": 604800},
+    FactsBody: {"description": "Offer for the roof", "tags": {"team": "roof", "draft": None}},
     AccessBody: {"path": "plans/", "grants": [{"account": "ann", "level": "write"}]},
     ShareRuleBody: {"links": "any"},
     NewTarget: {"url": "https://hooks.example.org/lockstep", "secret": "a long random text"},

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from lockstep_store.client.api.access import AccessCalls
 from lockstep_store.client.api.cluster import ClusterCalls
+from lockstep_store.client.api.facts import FactsCalls
 from lockstep_store.client.api.files import FileCalls
 from lockstep_store.client.api.folders import FolderCalls
 from lockstep_store.client.api.groups import GroupCalls
@@ -34,6 +35,7 @@ class ApiCalls(
     QuotaCalls,
     BucketCalls,
     FileCalls,
+    FactsCalls,
     ShareCalls,
     AccessCalls,
     GroupCalls,

@@ -26,6 +26,8 @@ COMMANDS = {
     "cat": "files.cat",
     "ls": "files.ls",
     "search": "search.search",
+    "tag": "facts.tag",
+    "describe": "facts.describe",
     "digest": "files.digest",
     "mkdir": "folders.mkdir",
     "rm": "changes.rm",

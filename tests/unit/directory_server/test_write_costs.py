@@ -26,11 +26,12 @@ from lockstep_store.wire.messages.writes import BEGIN, BeginItem, BeginRequest
 from tests.unit.directory_server.api.directory_calls import Directory
 
 BEGIN_STATEMENTS = 7
-COMMIT_STATEMENTS = 17
+COMMIT_STATEMENTS = 18
+"""One of them looks for the description and tags that the new version keeps; a first version asks for none."""
 LOOKUP_STATEMENTS = 3
-PUT_MODULES = 35
+PUT_MODULES = 36
 """Two of them make the redo record (the engine's, and the statements with the chain); one asks whether the program was
-revoked, and one whether a proxy reads under leases."""
+revoked, one whether a proxy reads under leases, and one looks for what people said about the path."""
 GET_MODULES = 12
 FEATURES = "directory_server.features."
 

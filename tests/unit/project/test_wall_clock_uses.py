@@ -64,6 +64,7 @@ USES = {
     "directory_server/people/access_keys.py": SHOWN,
     "directory_server/features/s3_settings.py": CONDITIONS,
     "directory_server/features/file_access.py": CONDITIONS,
+    "directory_server/features/file_facts.py": CONDITIONS,
     "directory_server/features/share_links.py": "shown, and conditions of policies; a link's end is a date, too",
     "directory_server/people/share_links.py": "a link's end is a date, bounded by elapsed time",
     "directory_server/features/uploads/calls.py": SHOWN,

@@ -12,10 +12,11 @@ from collections.abc import Callable
 from typing import Any
 
 from client_proxy.doors.s3.call import Handlers, S3Call
-from client_proxy.doors.s3.objects.tagging import MAX_OBJECT_TAGS, check_tags
+from client_proxy.doors.s3.objects.tagging import check_tags
 from client_proxy.doors.s3.protocol.parameters import Values
 from client_proxy.doors.s3.protocol.s3_errors import S3Error
 from client_proxy.doors.s3.stored_settings import StoredSettings
+from lockstep_store.wire.file_facts import MAX_FILE_TAGS
 
 SETTING = "lifecycle"
 MAX_RULES = 1000
@@ -115,7 +116,7 @@ def _condition(rule: Values) -> Values:
     tags = asked.get("Tags") or []
     if len({tag["Key"] for tag in tags}) < len(tags):
         raise S3Error("InvalidRequest", "two tags in an And have the same key")
-    check_tags(tags, MAX_OBJECT_TAGS)
+    check_tags(tags, MAX_FILE_TAGS)
     _check_sizes(asked.get("ObjectSizeGreaterThan"), asked.get("ObjectSizeLessThan"))
     return asked
 

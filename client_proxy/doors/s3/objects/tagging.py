@@ -6,7 +6,6 @@ An object's tags belong to one version and change without making another one.
 from __future__ import annotations
 
 import json
-import unicodedata
 from collections.abc import Sequence
 from urllib.parse import unquote_to_bytes
 
@@ -16,14 +15,13 @@ from client_proxy.doors.s3.protocol.parameters import Values
 from client_proxy.doors.s3.protocol.s3_errors import S3Error
 from client_proxy.doors.s3.protocol.version_ids import version_id_of
 from client_proxy.doors.s3.stored_settings import StoredSettings
+from lockstep_store.wire import file_facts
+from lockstep_store.wire.errors import BadRequest
+from lockstep_store.wire.file_facts import MAX_FILE_TAGS
 from lockstep_store.wire.messages.s3 import TAGS
 
-MAX_OBJECT_TAGS = 10
 MAX_BUCKET_TAGS = 50
-MAX_KEY = 128
-MAX_VALUE = 256
-_SIGNS = frozenset("_.:/=+-@")
-_RESERVED = "aws:"
+_MEMBERS = {"tag_key": "TagKey", "tag_value": "TagValue"}
 
 Tags = Sequence[dict[str, str]]
 """As the description has them: [{"Key": …, "Value": …}, …]."""
@@ -31,7 +29,8 @@ Tags = Sequence[dict[str, str]]
 
 def tag_settings(tags: Tags) -> dict[str, str]:
     """Tags as a setting; empty without tags, because S3 takes an empty list as a deletion."""
-    return {TAGS: json.dumps({"TagSet": list(tags)})} if tags else {}
+    stored = file_facts.stored_tags([(tag["Key"], tag["Value"]) for tag in tags])
+    return {} if stored is None else {TAGS: stored}
 
 
 def header_tags(text: str) -> list[dict[str, str]]:
@@ -43,32 +42,17 @@ def header_tags(text: str) -> list[dict[str, str]]:
             tags.append({"Key": _decoded(key), "Value": _decoded(value)})
     if len({tag["Key"] for tag in tags}) < len(tags):
         raise _bad_header("a tag's key occurs twice")
-    return check_tags(tags, MAX_OBJECT_TAGS)
+    return check_tags(tags, MAX_FILE_TAGS)
 
 
 def check_tags(tags: Tags, limit: int) -> list[dict[str, str]]:
     """Return `tags` as a list; S3Error InvalidTag names one that is not valid."""
-    if len(tags) > limit:
-        raise S3Error("InvalidTag", f"there are {len(tags)} tags; the maximum is {limit}")
-    for tag in tags:
-        key, value = tag["Key"], tag["Value"]
-        if not 1 <= _length(key) <= MAX_KEY or not _is_plain(key):
-            raise S3Error(
-                "InvalidTag", f"a tag's key must have 1 to {MAX_KEY} letters, digits, spaces or _.:/=+-@", TagKey=key
-            )
-        if key.lower().startswith(_RESERVED):
-            raise S3Error("InvalidTag", f"tag keys that begin with {_RESERVED} are reserved", TagKey=key)
-        if _length(value) > MAX_VALUE or not _is_plain(value):
-            raise S3Error(
-                "InvalidTag",
-                f"a tag's value may have at most {MAX_VALUE} letters, digits, spaces or _.:/=+-@",
-                TagKey=key,
-                TagValue=value,
-            )
-    keys = [tag["Key"] for tag in tags]
-    twice = next((key for key in keys if keys.count(key) > 1), None)
-    if twice is not None:
-        raise S3Error("InvalidTag", "two tags have the same key", TagKey=twice)
+    try:
+        file_facts.check_tags([(tag["Key"], tag["Value"]) for tag in tags], limit)
+    except BadRequest as error:
+        refusal = S3Error("InvalidTag", error.detail)
+        refusal.details = {_MEMBERS[name]: str(value) for name, value in error.facts.items()}
+        raise refusal from error
     return list(tags)
 
 
@@ -96,7 +80,7 @@ class TaggingHandlers:
         }
 
     def put_of_object(self, call: S3Call) -> Values:
-        tags = check_tags(call.values["Tagging"]["TagSet"], MAX_OBJECT_TAGS)
+        tags = check_tags(call.values["Tagging"]["TagSet"], MAX_FILE_TAGS)
         return self._put_of_object(call, tag_settings(tags).get(TAGS))
 
     def delete_of_object(self, call: S3Call) -> Values:
@@ -138,12 +122,3 @@ def _decoded(text: str) -> str:
 def _bad_header(why: str) -> S3Error:
     message = f"x-amz-tagging must be key=value&key=value, in percent-encoded UTF-8: {why}"
     return S3Error("InvalidArgument", message, ArgumentName="x-amz-tagging")
-
-
-def _length(text: str) -> int:
-    """Return the length in UTF-16 units, as the protocol counts."""
-    return len(text.encode("utf-16-le")) // 2
-
-
-def _is_plain(text: str) -> bool:
-    return all(sign in _SIGNS or unicodedata.category(sign)[0] in "LZN" for sign in text)

@@ -22,6 +22,7 @@ from lockstep_store.wire.messages import (
     authorities,
     buckets,
     cluster,
+    facts,
     files,
     folders,
     groups,
@@ -142,7 +143,7 @@ HELD_WHILE_STARTING = {
     recovery.BACKUP_PATH,
     *(
         call.path
-        for module in (access, identities, shares, single_sign_on)
+        for module in (access, facts, identities, shares, single_sign_on)
         for call in vars(module).values()
         if isinstance(call, Call)
     ),

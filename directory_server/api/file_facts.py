@@ -1,0 +1,16 @@
+"""Calls about the facts of files."""
+
+from __future__ import annotations
+
+from directory_server.components import PROXY, Components
+from lockstep_store.runtime.http.api import Api
+from lockstep_store.wire.messages.facts import CHANGE_FACTS, FACTS
+
+
+class FileFactsApi:
+    """Wires `components` to `api`."""
+
+    def __init__(self, api: Api, components: Components) -> None:
+        file_facts = components.about_files.facts
+        api.serve(FACTS, lambda request, _: file_facts.show(request), PROXY)
+        api.serve(CHANGE_FACTS, lambda request, _: file_facts.change(request), PROXY)
