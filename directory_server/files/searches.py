@@ -23,9 +23,9 @@ from directory_server.metadata.statements import search as rows
 from directory_server.metadata.store import MetadataStore, Reader
 from directory_server.people.person import People, Person
 from lockstep_store.wire.errors import BadRequest, Forbidden
-from lockstep_store.wire.file_facts import tags_of
+from lockstep_store.wire.file_facts import description_of, tags_of
 from lockstep_store.wire.messages.files import FileVersion
-from lockstep_store.wire.messages.s3 import TAGS
+from lockstep_store.wire.messages.s3 import DESCRIPTION, TAGS
 from lockstep_store.wire.messages.search import SearchFilters, SearchHit, SearchReply, SearchRequest
 
 PAGE_COST = 2500.0
@@ -73,7 +73,7 @@ class Searches:
         person = self._people.authenticate(request.credential)
         text = SearchText(request.text)
         if not text.words and request.filters == SearchFilters():
-            raise BadRequest("a search needs a text, or a filter such as type, author or tag")
+            raise BadRequest("a search needs a text, or a filter such as type, author, tag or description")
         token = _decoded(request.after) if request.after else None
         with self._store.read() as reader:
             scopes = self._scopes(reader, person, request)
@@ -156,7 +156,8 @@ class _Page:
 
     def _fits(self, scope: _Scope, file: FileVersion, version: str) -> bool:
         wanted = self._request.filters
-        if wanted.type or wanted.tag or wanted.min_size is not None or wanted.max_size is not None:
+        sizes = wanted.min_size is not None or wanted.max_size is not None
+        if wanted.type or wanted.tag or wanted.description or sizes:
             if not file.readable:
                 return False
             kind, half = file.content_type.casefold(), wanted.type.casefold().removesuffix("*").removesuffix("/")
@@ -172,14 +173,22 @@ class _Page:
             return False
         if wanted.until is not None and file.created_at >= wanted.until:
             return False
-        return not wanted.tag or self._has_tag(scope.standing, file.path, version)
+        if not wanted.tag and not wanted.description:
+            return True
+        facts = s3_settings.facts_of_version(self._reader, version)
+        if wanted.description and not self._is_described(facts):
+            return False
+        return not wanted.tag or self._has_tag(scope.standing, file.path, facts)
 
-    def _has_tag(self, place: Standing, path: str, version: str) -> bool:
+    def _is_described(self, facts: dict[str, str]) -> bool:
+        description = description_of(facts.get(DESCRIPTION)).casefold()
+        return all(word in description for word in self._request.filters.description.casefold().split())
+
+    def _has_tag(self, place: Standing, path: str, facts: dict[str, str]) -> bool:
         if not place.may("s3:GetObjectTagging", path):
             return False
         key, equals, value = self._request.filters.tag.partition("=")
-        tags = tags_of(s3_settings.version_values(self._reader, version).get(TAGS))
-        return any(key == name and (not equals or value == found) for name, found in tags)
+        return any(key == name and (not equals or value == found) for name, found in tags_of(facts.get(TAGS)))
 
 
 def _scope(reader: Reader, place: Standing, request: SearchRequest, numbers: dict[str, int]) -> _Scope:

@@ -42,6 +42,15 @@ def test_a_file_is_found_from_its_commit_on(ann: Person, ben: Person) -> None:
     hit = ben.ask("GET", f"/search?q=quarterly&bucket={bucket}").json["hits"][0]
     assert (hit["match"], hit["file"]["readable"], hit["file"]["size"]) == ("beginning", False, 0)
     assert found(ben, f"tag=team&bucket={bucket}") == found(ben, f"min_size=1&bucket={bucket}") == []
+    body = b'{"description": "Budget of the ROOF"}'
+    assert (
+        ann.ask("PATCH", f"/facts/{bucket}/plans/Quarterly numbers.ods", body, Content_Type="application/json").status
+        == 200
+    )
+    assert found(ann, f"description=roof+budget&bucket={bucket}") == [name]
+    assert found(ann, f"q=quarterly&description=roof&tag=team&bucket={bucket}") == [name]
+    assert found(ann, f"description=roof+cellar&bucket={bucket}") == []
+    assert found(ben, f"description=roof&bucket={bucket}") == []
     ann.s3.delete_object(Bucket=bucket, Key="plans/Quarterly numbers.ods")
     assert found(ann, f"q=quarterly&bucket={bucket}") == []
 

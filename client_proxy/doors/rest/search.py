@@ -41,7 +41,7 @@ class SearchRoutes:
                 template="/search",
                 handler=self.search,
                 tag="Files",
-                summary="Search for files by name, and by type, author, tag, size and date",
+                summary="Search for files by name, and by description, type, author, tag, size and date",
                 description=(
                     "Finds the current files that you may list. `q` has words that the path must contain, in any case "
                     "and order. Files of that very name come first, then those whose names begin with it, then others; "
@@ -56,6 +56,12 @@ class SearchRoutes:
                     Parameter("type", "query", "Only this content type, or its first half, such as `image`."),
                     Parameter("author", "query", "Only files whose current version this account wrote."),
                     Parameter("tag", "query", "Only files with this tag: `key`, or `key=value`."),
+                    Parameter(
+                        "description",
+                        "query",
+                        "Only files whose description has these words, in any case and order.",
+                        GIVEN | {"maxLength": MAX_QUERY},
+                    ),
                     Parameter("min_size", "query", "Only files of at least so many bytes.", NUMBER),
                     Parameter("max_size", "query", "Only files of at most so many bytes.", NUMBER),
                     Parameter("since", "query", f"Only files written at this time or later, {when}."),
@@ -84,6 +90,7 @@ class SearchRoutes:
                 _size(request, "max_size"),
                 _time(request, "since"),
                 _time(request, "until"),
+                request.argument("description", limit=MAX_QUERY).strip(),
             ),
             request.number_argument("limit", PAGE, 1, MAX_RESULTS),
             request.argument("cursor", limit=8192),

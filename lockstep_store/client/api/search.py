@@ -21,6 +21,8 @@ class SearchOptions(TypedDict, total=False):
     author: str
     tag: str
     """A key, or `key=value`."""
+    description: str
+    """Words that the description contains."""
     min_size: int | None
     max_size: int | None
     """In bytes."""
@@ -30,7 +32,7 @@ class SearchOptions(TypedDict, total=False):
 
 
 class SearchCalls(ApiCaller):
-    """Find files by name, type, author, tag, size and date."""
+    """Find files by name, description, type, author, tag, size and date."""
 
     def search_page(
         self, text: str = "", *, limit: int = 50, cursor: str = "", **options: Unpack[SearchOptions]

@@ -18,6 +18,7 @@ from lockstep_store.wire.messages.search import MAX_RESULTS, SearchHit
 @click.option("--type", "type_", default="", metavar="TYPE", help="Only this content type, or its first half (image).")
 @click.option("--author", default="", metavar="USERNAME", help="Only files that this account wrote last.")
 @click.option("--tag", default="", metavar="KEY[=VALUE]", help="Only files with this tag.")
+@click.option("--description", default="", metavar="TEXT", help="Only files whose description has these words.")
 @click.option("--min-size", metavar="SIZE", help="Only files of at least this size, such as 10MiB.")
 @click.option("--max-size", metavar="SIZE", help="Only files of at most this size.")
 @click.option("--since", default="", metavar="DATE", help="Only files written on or after this date (2026-03-01).")
@@ -33,6 +34,7 @@ def search(
     type_: str,
     author: str,
     tag: str,
+    description: str,
     min_size: str | None,
     max_size: str | None,
     since: str,
@@ -57,6 +59,7 @@ def search(
             type=type_,
             author=author,
             tag=tag,
+            description=description,
             min_size=_size("--min-size", min_size),
             max_size=_size("--max-size", max_size),
             since=since,

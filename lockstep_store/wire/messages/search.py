@@ -32,6 +32,8 @@ class SearchFilters(FrozenMessage, frozen=True):
     """The current version was made at or after this time, in seconds since 1970."""
     until: float | None = None
     """It was made before this time."""
+    description: Annotated[str, Meta(max_length=MAX_QUERY)] = ""
+    """Words that the description must contain, in any case and order."""
 
 
 class SearchRequest(Message):

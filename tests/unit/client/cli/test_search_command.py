@@ -48,10 +48,11 @@ def test_pages_are_followed_up_to_the_limit(ann: Shell) -> None:
 def test_every_option_is_sent(ann: Shell) -> None:
     """Sizes have units, dates are in UTC, and words are one text."""
     options = "--bucket files --prefix plans/ --type image --author ben --tag a=b --min-size 1KiB --max-size 2KiB"
-    ann.run("search", "two", "words", *options.split(), "--since", "1970-01-02", "--until", "1970-01-03T00:00:00+01:00")
+    times = "--since 1970-01-02 --until 1970-01-03T00:00:00+01:00"
+    ann.run("search", "two", "words", *options.split(), *times.split(), "--description", "of roof")
     sent = ann.server.core.searches[-1]
     assert (sent.text, sent.bucket, sent.prefix) == ("two words", "files", "plans/")
-    assert sent.filters == SearchFilters("image", "ben", "a=b", 1024, 2048, 86400.0, 2 * 86400.0 - 3600.0)
+    assert sent.filters == SearchFilters("image", "ben", "a=b", 1024, 2048, 86400.0, 2 * 86400.0 - 3600.0, "of roof")
 
 
 def test_wrong_values_are_refused_in_words(ann: Shell) -> None:

@@ -15,7 +15,8 @@ from directory_server.metadata.engines.sqlite.transactions import SqliteReader
 from directory_server.metadata.statements import s3_settings, search
 from directory_server.metadata.statements.access import POLICY
 from lockstep_store.wire.errors import BadRequest, Forbidden, NotFound
-from lockstep_store.wire.messages.s3 import TAGS
+from lockstep_store.wire.file_facts import stored_description
+from lockstep_store.wire.messages.s3 import DESCRIPTION, TAGS
 from lockstep_store.wire.messages.search import SearchFilters, SearchReply, SearchRequest
 from tests.fakes.directory_rig import DirectoryRig, PeopleByName
 
@@ -138,15 +139,22 @@ def test_pages_have_everything_once(finder: Finder, text: str, limit: int, monke
         assert sorted(finder.hits(text, prefix="folder 1/", limit=limit)) == by_path
 
 
+def said(description: str, project: str) -> dict[str, str]:
+    """The settings of a described and tagged version."""
+    return {TAGS: json.dumps({"project": project}), DESCRIPTION: stored_description(description) or ""}
+
+
 def test_filters(finder: Finder) -> None:
-    """Type, author, size, date and tag, with a text and without one."""
+    """Type, author, size, date, tag and description, with a text and without one."""
     rig = finder.rig
     rig.write("a.png", b"1234", content_type="image/png")
     rig.time.advance(1)
-    rig.write("b.jpg", b"12345678", who="ben", content_type="image/jpeg; q=1", settings={TAGS: '{"project": "roof"}'})
+    rig.write(
+        "b.jpg", b"12345678", who="ben", content_type="image/jpeg; q=1", settings=said("Picture of the roof", "roof")
+    )
     middle = rig.lookup("b.jpg").created_at
     rig.time.advance(1)
-    rig.write("c.txt", b"", who="ben", content_type="text/plain", settings={TAGS: '{"project": "attic"}'})
+    rig.write("c.txt", b"", who="ben", content_type="text/plain", settings=said("Notes of the attic", "attic"))
     cases: list[tuple[SearchFilters, list[str]]] = [
         (SearchFilters(type="image"), ["b.jpg", "a.png"]),
         (SearchFilters(type="IMAGE/*"), ["b.jpg", "a.png"]),
@@ -162,6 +170,9 @@ def test_filters(finder: Finder) -> None:
         (SearchFilters(tag="project=roof"), ["b.jpg"]),
         (SearchFilters(tag="project="), []),
         (SearchFilters(author="ben", type="text"), ["c.txt"]),
+        (SearchFilters(description="ROOF of"), ["b.jpg"]),
+        (SearchFilters(description="roof cellar"), []),
+        (SearchFilters(description="of", tag="project=attic"), ["c.txt"]),
     ]
     for filters, expected in cases:
         assert finder.paths(filters=filters) == expected, filters
