@@ -31,6 +31,7 @@ from client_proxy.doors.s3.door import S3Door
 from client_proxy.doors.s3.events.access_log import AccessLog
 from client_proxy.doors.shares.door import ShareDoor
 from client_proxy.doors.strict_transport import YEAR_SECONDS, StrictTransport, is_public
+from client_proxy.doors.webdav.door import WebDavDoor
 from client_proxy.file_store import FileStore
 from client_proxy.health import HealthCheck
 from client_proxy.metrics import RATE_LIMITED
@@ -151,7 +152,6 @@ def build(settings: Settings) -> Proxy:
         list_shared=settings.s3_list_shared,
         limits=limits,
     )
-    shares = ShareDoor(files, directory, limits=limits)
     logging_access = BackgroundJob("access log", access_log.step).start()
 
     def close() -> None:
@@ -164,14 +164,16 @@ def build(settings: Settings) -> Proxy:
         peer.close()
         os.close(folder)
 
-    return Proxy(settings, identity, files, app, _doors(settings, app, s3, shares), close)
+    shares, webdav = (door(files, directory, limits=limits) for door in (ShareDoor, WebDavDoor))
+    return Proxy(settings, identity, files, app, _doors(settings, app, s3, shares, webdav), close)
 
 
-def _doors(settings: Settings, app: Wsgi, s3: S3Door, shares: Wsgi) -> Doors:
+def _doors(settings: Settings, app: Wsgi, s3: S3Door, shares: Wsgi, webdav: Wsgi) -> Doors:
     """All doors; with a folder for the console also that, and its sessions at the API."""
     if settings.console is None:
-        return Doors(app, s3, shares, settings.s3_domain)
-    return Doors(SessionCookies(app), s3, shares, settings.s3_domain, console=ConsoleDoor(settings.console))
+        return Doors(app, s3, shares, settings.s3_domain, webdav=webdav)
+    console = ConsoleDoor(settings.console)
+    return Doors(SessionCookies(app), s3, shares, settings.s3_domain, console=console, webdav=webdav)
 
 
 def _read_leases(peer: PeerClient, settings: Settings) -> tuple[ReadLeases | None, Callable[[], None]]:

@@ -1,4 +1,5 @@
-"""Sends each request to its door: the API and its pages, the console, share links, or S3 for all other addresses.
+"""Sends each request to its door: the API and its pages, the console, WebDAV, share links, or S3 for all
+other addresses.
 
 It also counts the bytes of the replies, because all doors' replies pass here.
 """
@@ -9,6 +10,7 @@ from collections.abc import Iterable, Iterator
 
 from client_proxy.doors.console.navigation import asks_for_console
 from client_proxy.doors.s3.door import S3Door
+from client_proxy.doors.webdav.addresses import DAV_ADDRESS
 from client_proxy.metrics import ANSWERED_BYTES
 from lockstep_store.runtime.http.admission import turn_away_with_problem
 from lockstep_store.runtime.http.api import Environ, StartResponse, Wsgi
@@ -25,20 +27,34 @@ class Doors:
     """
 
     def __init__(
-        self, api: Wsgi, s3: S3Door, shares: Wsgi, s3_domain: str = "", *, console: Wsgi | None = None
+        self,
+        api: Wsgi,
+        s3: S3Door,
+        shares: Wsgi,
+        s3_domain: str = "",
+        *,
+        console: Wsgi | None = None,
+        webdav: Wsgi | None = None,
     ) -> None:
         self._api = api
         self._shares = shares
         self._s3 = s3
         self._s3_hosts = f".{s3_domain}" if s3_domain else ""
         self._console = console
+        self._webdav = webdav or api
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         is_s3 = self._is_s3(environ)
         if self._console is not None and self._is_console(environ, is_s3):
             return _counted(self._console(environ, start_response))
-        door: Wsgi = self._s3 if is_s3 else self._shares if _is_share(environ) else self._api
-        return _counted(door(environ, start_response))
+        return _counted(self._door(environ, is_s3)(environ, start_response))
+
+    def _door(self, environ: Environ, is_s3: bool) -> Wsgi:
+        if is_s3:
+            return self._s3
+        if _is_share(environ):
+            return self._shares
+        return self._webdav if _is_webdav(environ) else self._api
 
     def turn_away(self, error: Overloaded, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Reject a request in the format of its door, because too many are under way."""
@@ -64,6 +80,11 @@ class Doors:
 
 def _is_share(environ: Environ) -> bool:
     return bool(environ["PATH_INFO"].startswith(SHARE_ADDRESS))
+
+
+def _is_webdav(environ: Environ) -> bool:
+    path: str = environ["PATH_INFO"]
+    return path == DAV_ADDRESS or path.startswith(f"{DAV_ADDRESS}/")
 
 
 def _counted(body: Iterable[bytes]) -> Iterable[bytes]:

@@ -151,15 +151,18 @@ class DirectoryApi:
     def _locks(self, request: lm.LocksRequest, _: PeerIdentity) -> lm.LocksReply:
         """List locks and places with the paths that the person may see: names in a private bucket are private too.
 
-        Administrators see everything, also what is left from a bucket that is gone.
+        Who asks about paths sees their own locks on them; administrators see everything, also what is left from a
+        bucket that is gone.
         """
         person = self._components.accounts.authenticate(request.credential)
-        reply = self._components.locks.list(request.after, request.limit)
+        locks = self._components.locks
+        reply = locks.list_on(request.on) if request.on else locks.list(request.after, request.limit)
         if person.admin:
             return reply
         usable = {bucket.name for bucket in self._components.buckets.all(person).buckets}
         for lock in reply.locks:
-            lock.paths = [path for path in lock.paths if path.bucket in usable]
+            if not request.on or lock.account != person.account:
+                lock.paths = [path for path in lock.paths if path.bucket in usable]
         for waiter in reply.waiters:
             waiter.paths = [path for path in waiter.paths if path.bucket in usable]
         reply.locks = [lock for lock in reply.locks if lock.paths]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Iterable
 
 from directory_server.locks.lock_replies import LockReplies
 from directory_server.metadata.statements import locks, waiters
@@ -29,6 +30,15 @@ def list_page(reader: Reader, replies: LockReplies, after: str, limit: int) -> L
     if len(held) + len(waiting) == limit:
         reply.next_after = f"{_WAITERS}{waiting[-1].seq}" if waiting else f"{_LOCKS}{held[-1].number}"
     return reply
+
+
+def locks_on(reader: Reader, replies: LockReplies, paths: Iterable[LockPath]) -> LocksReply:
+    """Return the locks on these paths, oldest first."""
+    held = {lock.number: lock for path in paths if (lock := locks.lock_on(reader, path)) is not None}
+    return LocksReply(
+        locks=[replies.lock_info(lock, waiters.count_wanting(reader, lock.paths)) for _, lock in sorted(held.items())],
+        waiters=[],
+    )
 
 
 def _count_before(lines: dict[LockPath, list[int]], paths: tuple[LockPath, ...], seq: int = LAST) -> int:

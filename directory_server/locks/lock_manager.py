@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from prometheus_client import Counter, Histogram
 
 from directory_server.cluster.directory_clock import DirectoryClock
-from directory_server.locks.lock_listing import list_page
+from directory_server.locks.lock_listing import list_page, locks_on
 from directory_server.locks.lock_rules import AcquireOutcome, LockRules, MayLock, WantedLock
 from directory_server.locks.waiting_callers import WaitingCallers
 from directory_server.metadata.statements import buckets, locks, waiters
@@ -283,6 +283,12 @@ class LockManager:
         self._expire_if_due()
         with self._store.read() as tx:
             return list_page(tx, self._replies, after, limit)
+
+    def list_on(self, paths: Sequence[LockPath]) -> LocksReply:
+        """List the locks on these paths, oldest first."""
+        self._expire_if_due()
+        with self._store.read() as tx:
+            return locks_on(tx, self._replies, paths)
 
     # ------------------------------------------------------------ inside the caller's transaction
 

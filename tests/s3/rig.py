@@ -19,6 +19,7 @@ from client_proxy.doors.dispatch import Doors
 from client_proxy.doors.s3.app import create_door
 from client_proxy.doors.s3.events.access_log import AccessLog
 from client_proxy.doors.shares.door import ShareDoor
+from client_proxy.doors.webdav.door import WebDavDoor
 from client_proxy.rate_limits.limiter import RateLimits
 from lockstep_store.runtime.clock import SystemClock
 from lockstep_store.runtime.http.request_head import RAW_HEADERS, RAW_PATH
@@ -66,7 +67,8 @@ class S3Rig:
             limits=limits,
         )
         self.shares = ShareDoor(proxy.files, proxy.directory, limits=limits)
-        self.doors = Doors(proxy.app, self.s3, self.shares, DOMAIN)
+        self.webdav = WebDavDoor(proxy.files, proxy.directory, limits=limits)
+        self.doors = Doors(proxy.app, self.s3, self.shares, DOMAIN, webdav=self.webdav)
         self.directory = proxy.directory
 
     def key(self, api_key: str = "") -> tuple[str, str]:

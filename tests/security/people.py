@@ -1,4 +1,4 @@
-"""A person at both doors of one proxy: the API and S3."""
+"""A person at the doors of one proxy: the API, S3 and WebDAV."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ class Person:
         self.s3: Any = client_of(rig, name)
         self._rig = rig
         self.headers = rig.cluster.log_in(name)
+        self.webdav = rig.webdav
 
     def ask(self, method: str, target: str, body: bytes = b"", **headers: str) -> Answer:
         """One request to the API; `target` begins after /api/v1, headers are named as `X_Lockstep_Lock`."""

@@ -1,4 +1,4 @@
-"""A policy's conditions hold at every door: address, transport, agent and referer, at S3 and at the API."""
+"""A policy's conditions hold at every door (S3, the API, WebDAV): address, transport, agent and referer."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from tests.fakes.wsgi import ask
 from tests.s3.people import document, statement
 from tests.security.people import Person
 
@@ -47,6 +48,11 @@ def _api(person: Person, method: str, target: str, body: bytes = b"", **headers:
     return person.ask(method, target, body, **named).status
 
 
+def _dav(person: Person, method: str, target: str, body: bytes = b"", **headers: str) -> int:
+    named = {"User-Agent": AGENT, "Referer": "https://elsewhere/page", **person.headers, **headers}
+    return ask(person.webdav, method, f"/dav{target}", body, headers=named).status
+
+
 DOORS: dict[str, Callable[[Person, str], int]] = {
     "S3 GetObject": lambda eve, b: _s3(eve.s3.get_object, Bucket=b, Key="a"),
     "S3 ListObjectsV2": lambda eve, b: _s3(eve.s3.list_objects_v2, Bucket=b),
@@ -59,6 +65,11 @@ DOORS: dict[str, Callable[[Person, str], int]] = {
     "API changes": lambda eve, b: _api(eve, "GET", f"/changes?bucket={b}&cursor=0"),
     "API write": lambda eve, b: _api(eve, "PUT", f"/files/{b}/new", b"x"),
     "API delete": lambda eve, b: _api(eve, "DELETE", f"/files/{b}/none"),
+    "WebDAV read": lambda eve, b: _dav(eve, "GET", f"/{b}/a"),
+    "WebDAV list": lambda eve, b: _dav(eve, "PROPFIND", f"/{b}/", Depth="1"),
+    "WebDAV write": lambda eve, b: _dav(eve, "PUT", f"/{b}/new", b"x"),
+    "WebDAV copy": lambda eve, b: _dav(eve, "COPY", f"/{b}/a", Destination=f"/dav/{b}/copy"),
+    "WebDAV delete": lambda eve, b: _dav(eve, "DELETE", f"/{b}/none"),
 }
 
 
@@ -83,7 +94,7 @@ def test_a_denial_holds_at_every_door(olga: Person, eve: Person, bucket: str, co
     olga.s3.put_bucket_policy(Bucket=bucket, Policy=policy)
     status = DOORS[door](eve, bucket)
     assert (status == 403) is denies, status
-    assert denies or status < 300 or (door == "API delete" and status == 404)
+    assert denies or status < 300 or (door.endswith(" delete") and status == 404)
 
 
 @pytest.mark.parametrize("door", [door for door in DOORS if "ist" not in door and "changes" not in door])
@@ -92,7 +103,7 @@ def test_a_permission_for_an_address_holds_at_every_door(olga: Person, eve: Pers
     here = {"IpAddress": {"aws:SourceIp": "127.0.0.1/32"}}
     allowed = statement("Allow", eve.name, ALLOWED, bucket, f"{bucket}/*", Condition=here)
     olga.s3.put_bucket_policy(Bucket=bucket, Policy=document(allowed))
-    assert DOORS[door](eve, bucket) in (200, 201, 204, 404)
+    assert DOORS[door](eve, bucket) in (200, 201, 204, 207, 404)
 
 
 def test_content_cannot_run_in_the_name_of_the_site(olga: Person, bucket: str) -> None:
@@ -100,6 +111,7 @@ def test_content_cannot_run_in_the_name_of_the_site(olga: Person, bucket: str) -
     olga.put(bucket, "page.html", b"<script>alert(1)</script>", Content_Type="text/html")
     api = {name.lower(): value for name, value in olga.get(bucket, "page.html").headers.items()}
     s3 = olga.s3.get_object(Bucket=bucket, Key="page.html")["ResponseMetadata"]["HTTPHeaders"]
-    for headers in (api, s3):
+    webdav = ask(olga.webdav, "GET", f"/dav/{bucket}/page.html", headers=olga.headers).headers
+    for headers in (api, s3, {name.lower(): value for name, value in webdav.items()}):
         assert headers["content-security-policy"] == "sandbox"
         assert headers["x-content-type-options"] == "nosniff"

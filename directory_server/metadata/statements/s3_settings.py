@@ -7,7 +7,7 @@ from sqlalchemy import bindparam, delete, insert, literal, select, update
 from directory_server.metadata.schema_s3 import bucket_setting, version_setting
 from directory_server.metadata.statement import Statement
 from directory_server.metadata.store import Reader, Tx
-from lockstep_store.wire.messages.s3 import DESCRIPTION, TAGS
+from lockstep_store.wire.messages.s3 import DEAD_PROPERTIES, DESCRIPTION, TAGS
 from lockstep_store.wire.messages.uploads import PARTS_SETTING
 
 OBJECT_LOCK_WITHOUT_RULE = '{"ObjectLockEnabled":"Enabled"}'
@@ -53,7 +53,7 @@ _VERSION_PARTS = Statement(
 _VERSION_FACTS = Statement(
     select(version_setting.c.name, version_setting.c.value).where(
         version_setting.c.version == bindparam("of_version"),
-        version_setting.c.name.in_((literal(DESCRIPTION), literal(TAGS))),
+        version_setting.c.name.in_((literal(DESCRIPTION), literal(TAGS), literal(DEAD_PROPERTIES))),
     )
 )
 _VERSION_INSERT = Statement(insert(version_setting).values({c.name: bindparam(c.name) for c in version_setting.c}))
@@ -104,7 +104,7 @@ def parts_of_version(reader: Reader, version: str) -> dict[str, str]:
 
 
 def facts_of_version(reader: Reader, version: str) -> dict[str, str]:
-    """Return what people say about a file (its description and tags), which goes with it when it moves."""
+    """Return what people say about a file, which goes with it: its description, tags and WebDAV properties."""
     return {row[0]: row[1] for row in reader.all(_VERSION_FACTS, of_version=version)}
 
 

@@ -89,11 +89,15 @@ class RenewRequest(Message):
 
 
 class LocksRequest(CredentialRequest):
-    """A page of the locks and then of the places in line, the oldest first."""
+    """A page of the locks and then of the places in line, the oldest first.
+
+    With `on`, only the locks on these paths, all at once. An older directory answers with the page.
+    """
 
     after: Text = ""
     """`next_after` of the page before."""
     limit: Annotated[int, Meta(ge=1, le=MAX_LISTED_LOCKS)] = MAX_LISTED_LOCKS
+    on: Annotated[list[LockPath], Meta(max_length=MAX_LISTED_LOCKS)] = []
 
 
 class LocksReply(Message):

@@ -159,6 +159,8 @@ ACCESS_LOG_PREFIX = "lsg_"
 only proxies can send it, and it allows only new files below the prefix that the bucket's owner chose."""
 LEGAL_HOLD = "legal-hold"
 """Whether a version is protected from deletion until the hold ends: {"Status": "ON"}."""
+DEAD_PROPERTIES = "webdav-properties"
+"""What WebDAV clients say about a file: {"{NAMESPACE}NAME": XML}. S3 does not show it."""
 
 
 NOTIFICATION = "notification"

@@ -1,0 +1,175 @@
+"""Whose request it is: HTTP Basic with a password, an API key or an S3 access key; or a bearer token.
+
+A client repeats Basic with every request. So the log-in that a password led to is remembered, and a wrong one is, too:
+the directory hashes a password once and counts a wrong one once, however often a client repeats it. Passwords are
+remembered only as a hash under a key that this process made for itself.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+import re
+import secrets
+import threading
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+from client_proxy.core.directory_calls import Directory
+from client_proxy.rate_limits.limiter import ClassLimits
+from lockstep_store.runtime.bounded import ExpiringMap
+from lockstep_store.wire.errors import NotLoggedIn, SecondFactorNeeded
+from lockstep_store.wire.messages.base import CredentialRequest
+from lockstep_store.wire.messages.people import LOGIN, WHO_AM_I, PasswordRequest
+from lockstep_store.wire.messages.s3 import (
+    REGION,
+    S3_SIGNING_KEY,
+    SIGNING_ALGORITHM,
+    S3Proof,
+    SigningKeyRequest,
+    signing_key,
+)
+from lockstep_store.wire.messages.s3_access import OWN_PREFIXES
+
+KEEP_SECONDS = 3600.0
+"""How long a log-in is used. The directory judges it with every call all the same."""
+WRONG_SECONDS = 60.0
+"""How long a wrong password is refused without asking the directory."""
+MAX_KNOWN = 10_000
+MAX_HEADER = 2048
+API_KEY_PREFIX = "lsk_"
+CLIENT = "WebDAV"
+_ACCESS_KEY = re.compile(r"LS[0-9A-Z]{18}")
+_LOGGING_IN = 16
+
+
+class DavCaller(NamedTuple):
+    """An account, its credential for the directory, and how the credential is known to rate limits."""
+
+    account: str
+    credential: str
+    key: str
+
+
+class Credentials:
+    """Thread-safe. `limits`: rate limits of log-ins. `wall` dates signatures, `monotonic` ages what is remembered."""
+
+    def __init__(
+        self,
+        directory: Directory,
+        limits: ClassLimits | None = None,
+        *,
+        wall: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._directory = directory
+        self._limits = limits
+        self._wall = wall
+        self._monotonic = monotonic
+        self._secret = secrets.token_bytes(32)
+        self._known: ExpiringMap[str, DavCaller] = ExpiringMap(MAX_KNOWN, KEEP_SECONDS, monotonic)
+        self._wrong: ExpiringMap[str, str] = ExpiringMap(MAX_KNOWN, WRONG_SECONDS, monotonic)
+        self._turns = [threading.Lock() for _ in range(_LOGGING_IN)]
+
+    def identify(self, header: str, address: str) -> DavCaller:
+        """The caller that an Authorization header names. NotLoggedIn if there is none, or it is wrong."""
+        if not header or len(header) > MAX_HEADER:
+            raise NotLoggedIn("log in with your user name and password, or with an API key as the password")
+        key = self._key(header)
+        known = self._known.get(key)
+        if known is not None:
+            return known
+        # A client opens several connections at once: only the first of them logs in.
+        with self._turns[int(key[:4], 16) % _LOGGING_IN]:
+            known = self._known.get(key)
+            if known is not None:
+                return known
+            wrong = self._wrong.get(key)
+            if wrong is not None:
+                raise NotLoggedIn(wrong)
+            asked = self._monotonic()
+            try:
+                found = self._ask(header, address, key)
+            except NotLoggedIn as error:
+                self._wrong.set(key, str(error))
+                raise
+            self._known.set(key, found, since=asked)
+            return found
+
+    def forget(self, header: str) -> bool:
+        """Drop what is remembered, because the directory refused it. Returns whether logging in again may help."""
+        key = self._key(header)
+        known = self._known.get(key)
+        self._known.forget(key)
+        return known is not None
+
+    def _key(self, header: str) -> str:
+        return hmac.new(self._secret, header.encode("utf-8", "surrogatepass"), hashlib.sha256).hexdigest()
+
+    def _ask(self, header: str, address: str, key: str) -> DavCaller:
+        scheme, _, value = header.partition(" ")
+        value = value.strip()
+        if scheme.lower() == "bearer":
+            return self._of_credential(value, key)
+        if scheme.lower() != "basic":
+            raise NotLoggedIn("log in with Basic authentication: user name and password")
+        name, password = _decoded(value)
+        if password.startswith(API_KEY_PREFIX):
+            return self._of_credential(password, key, name)
+        if _ACCESS_KEY.fullmatch(name):
+            return self._of_access_key(name, password, key)
+        return self._log_in(name, password, address, key)
+
+    def _of_credential(self, credential: str, key: str, name: str = "") -> DavCaller:
+        if credential.startswith(OWN_PREFIXES):
+            raise NotLoggedIn("a signature is not accepted here: send a token or an API key")
+        account = self._directory.call(WHO_AM_I, CredentialRequest(credential)).name
+        if name and name != account:
+            raise NotLoggedIn("the API key belongs to another account than the user name")
+        return DavCaller(account, credential, key[:32])
+
+    def _of_access_key(self, access_key: str, secret: str, key: str) -> DavCaller:
+        """Sign in the person's name what the directory accepts of everybody who has the access key's secret."""
+        now = time.gmtime(self._wall())
+        date, moment = time.strftime("%Y%m%d", now), time.strftime("%Y%m%dT%H%M%SZ", now)
+        known = self._directory.call(S3_SIGNING_KEY, SigningKeyRequest(access_key, date, REGION))
+        signing = signing_key(secret, date, REGION)
+        if not hmac.compare_digest(signing.hex(), known.key):
+            raise NotLoggedIn("the secret is not that of the access key")
+        proof = S3Proof(access_key, date, REGION, moment, secrets.token_hex(32), "")
+        text = f"{SIGNING_ALGORITHM}\n{moment}\n{proof.scope}\n{proof.canonical_sha256}"
+        signature = hmac.digest(signing, text.encode(), "sha256").hex()
+        return DavCaller(known.account, proof._replace(signature=signature).encode(), access_key)
+
+    def _log_in(self, name: str, password: str, address: str, key: str) -> DavCaller:
+        if self._limits is not None:
+            self._limits.at_address(address)
+        if not 1 <= len(name) <= 256 or not 1 <= len(password) <= 1024:
+            raise NotLoggedIn("the name or the password is wrong")
+        request = PasswordRequest(name, password, register="never", client=CLIENT, address=address)
+        try:
+            reply = self._directory.call(LOGIN, request)
+        except SecondFactorNeeded as error:
+            raise NotLoggedIn(
+                "this account needs a second factor, which WebDAV cannot ask for: make an API key "
+                "(lockstep keys create laptop), and use it as the password"
+            ) from error
+        return DavCaller(reply.account, reply.token, key[:32])
+
+
+def _decoded(value: str) -> tuple[str, str]:
+    try:
+        raw = base64.b64decode(value, validate=True)
+    except (binascii.Error, ValueError):
+        raise NotLoggedIn("the header Authorization is not Basic authentication") from None
+    try:
+        text = raw.decode()
+    except UnicodeDecodeError:
+        text = raw.decode("latin-1")  # older clients
+    name, colon, password = text.partition(":")
+    if not colon:
+        raise NotLoggedIn("the header Authorization is not Basic authentication")
+    return name, password

@@ -1,0 +1,140 @@
+"""WebDavDoor: the WSGI application behind `/dav/`. It finds out whose request it is and hands it to its method.
+
+An own door, not WsgiDAV: that library brings its own lock manager, property store and log-ins, and asks its storage
+resource by resource. All of these are the cluster's here, and what was left of it was the reading of headers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from prometheus_client import Counter
+
+from client_proxy.core.directory_calls import Directory
+from client_proxy.doors.webdav.addresses import DAV_ADDRESS, href
+from client_proxy.doors.webdav.changing import DavChanging
+from client_proxy.doors.webdav.credentials import Credentials
+from client_proxy.doors.webdav.held_locks import HeldLocks
+from client_proxy.doors.webdav.locking import DavLocking
+from client_proxy.doors.webdav.moving import DavMoving
+from client_proxy.doors.webdav.reading import DavReading
+from client_proxy.doors.webdav.replies import ALLOW, METHODS, empty_reply, error_reply
+from client_proxy.doors.webdav.request import DavRequest
+from client_proxy.doors.webdav.resources import DavFiles, Resources
+from client_proxy.metrics import RECEIVED_BYTES
+from client_proxy.rate_limits.limiter import ClassLimits, RateLimits, standing_headers
+from client_proxy.rate_limits.rules import RateClass
+from lockstep_store.runtime.http.admission import remote_address
+from lockstep_store.runtime.http.api import Environ, RawReply, StartResponse
+from lockstep_store.runtime.http.unread_body import DrainableRequest
+from lockstep_store.runtime.tracing import start_request
+from lockstep_store.wire.errors import ExpectationFailed, MethodNotAllowed, NotLoggedIn
+
+REQUESTS = Counter("lockstep_client_proxy_webdav_requests_total", "WebDAV requests answered", ["method", "status"])
+_DAV = [("DAV", "1, 2, 3"), ("MS-Author-Via", "DAV"), ("Allow", ALLOW)]
+_READS: dict[str, RateClass] = {"GET": "read", "HEAD": "read", "PROPFIND": "list"}
+
+
+@dataclass(frozen=True)
+class Method:
+    """What answers a method, and the rate limits of its class."""
+
+    answer: Callable[[DavRequest], RawReply]
+    limits: ClassLimits | None
+
+
+class WebDavDoor:
+    """Thread-safe. `limits`: rate limits; none by default."""
+
+    def __init__(
+        self,
+        files: DavFiles,
+        directory: Directory,
+        *,
+        limits: RateLimits | None = None,
+        credentials: Credentials | None = None,
+    ) -> None:
+        self.credentials = credentials or Credentials(directory, limits.of("login") if limits is not None else None)
+        resources = Resources(files, directory)
+        locks = HeldLocks(directory, resources)
+        reading = DavReading(files, directory, resources, locks)
+        changing = DavChanging(files, directory, resources, locks)
+        moving = DavMoving(files, directory, resources, locks, changing)
+        locking = DavLocking(directory, resources, locks, changing)
+        answers: dict[str, Callable[[DavRequest], RawReply]] = {
+            "GET": reading.get,
+            "HEAD": reading.get,
+            "PROPFIND": reading.propfind,
+            "PUT": changing.put,
+            "DELETE": changing.delete,
+            "MKCOL": changing.mkcol,
+            "PROPPATCH": changing.proppatch,
+            "COPY": moving.copy,
+            "MOVE": moving.move,
+            "LOCK": locking.lock,
+            "UNLOCK": locking.unlock,
+        }
+        self._methods = {
+            name: Method(answer, limits.of(_READS.get(name, "write")) if limits is not None else None)
+            for name, answer in answers.items()
+        }
+
+    def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        id = start_request(environ.get("HTTP_X_REQUEST_ID", ""))
+        body = DrainableRequest(environ)
+        method = environ["REQUEST_METHOD"]
+        try:
+            if method == "OPTIONS":  # without a log-in: clients ask this first, and it tells nothing
+                reply = empty_reply(200, _DAV)
+            else:
+                reply = self._answer(environ, method, body)
+        except Exception as error:  # noqa: BLE001 - every failure becomes a reply here
+            reply = error_reply(error, _href(environ))
+        body.drain()
+        RECEIVED_BYTES.inc(body.received)
+        REQUESTS.labels(method if method in METHODS else "other", str(reply.status)).inc()
+        if method == "HEAD":
+            close = getattr(reply.body, "close", None)
+            if close is not None:
+                close()
+            reply = reply._replace(body=[])
+        start_response(f"{reply.status} -", [*reply.headers, ("X-Request-Id", id)])
+        return reply.body
+
+    def _answer(self, environ: Environ, method: str, counted: DrainableRequest) -> RawReply:
+        found = self._methods.get(method)
+        if found is None:
+            raise MethodNotAllowed(f"WebDAV has no such method here: there are {ALLOW}")
+        expected: str = environ.get("HTTP_EXPECT", "")
+        if expected and expected.lower() != "100-continue":
+            raise ExpectationFailed(f"'Expect: {expected[:80]}' is not supported; only 100-continue is")
+        limits, address = found.limits, remote_address(environ)
+        standings = limits.at_address(address) if limits is not None else []
+        header: str = environ.get("HTTP_AUTHORIZATION", "")
+        for again in (True, False):
+            caller = self.credentials.identify(header, address)
+            request = DavRequest(environ, caller)
+            if limits is not None and limits.by_caller:
+                standings += limits.of_caller(account=caller.account, key=caller.key, bucket=request.address.bucket)
+            try:
+                reply = found.answer(request)
+            except NotLoggedIn:
+                # The log-in has ended, and the password may still be right: log in again, unless the body is gone.
+                if not (self.credentials.forget(header) and again) or request.received:
+                    raise
+                continue
+            finally:
+                counted.received = request.received
+            reply.headers.extend(standing_headers(standings))
+            return reply
+        raise AssertionError("unreachable")
+
+
+def _href(environ: Environ) -> str:
+    """The address of a request as replies write it."""
+    path = environ["PATH_INFO"].encode("latin-1", "replace").decode("utf-8", "replace")
+    bucket, _, rest = path.removeprefix(f"{DAV_ADDRESS}/").partition("/")
+    return (
+        href(bucket, rest) if bucket.isascii() and bucket.replace("-", "").replace(".", "").isalnum() else DAV_ADDRESS
+    )

@@ -1,0 +1,148 @@
+"""Folders at the WebDAV door: created, listed, copied, moved and deleted."""
+
+from __future__ import annotations
+
+import pytest
+
+from client_proxy.doors.webdav import moving
+from tests.fakes.webdav import DavPerson, header, message, tree
+
+
+@pytest.fixture
+def filled(olga: DavPerson, bucket: str) -> str:
+    """A bucket with a folder `d`, which has two files, one of them deeper."""
+    for path in ("d", "d/e"):
+        assert olga.ask("MKCOL", f"{bucket}/{path}").status == 201
+    for path in ("d/1", "d/e/2"):
+        assert olga.put(f"{bucket}/{path}", path.encode()).status == 201
+    return bucket
+
+
+def test_a_folder_is_one_at_every_door(olga: DavPerson, filled: str) -> None:
+    listed = olga.api("GET", f"/files{filled}?delimiter=/").json
+    assert listed["prefixes"] == ["d/"]
+    assert olga.names(f"{filled}/d") == [f"/dav{filled}/d/e/", f"/dav{filled}/d/1"]
+    assert olga.property(f"{filled}/d", "resourcetype") == ""
+    assert b"<D:collection/>" in olga.ask("PROPFIND", f"{filled}/d", Depth="0").body
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status"),
+    [("/d", "", 405), ("/d/1", "", 405), ("/no/such", "", 409), ("/new", "<x/>", 415), ("", "", 405)],
+)
+def test_a_folder_is_not_created(olga: DavPerson, filled: str, path: str, body: str, status: int) -> None:
+    assert olga.ask("MKCOL", f"{filled}{path}", body).status == status
+
+
+def test_a_bucket_is_created_like_a_folder_and_not_deleted(olga: DavPerson, bucket: str) -> None:
+    assert olga.ask("MKCOL", bucket).status == 405
+    answer = olga.ask("DELETE", f"{bucket}/")
+    assert answer.status == 403
+    assert "console" in message(answer)
+    assert olga.ask("DELETE", "/").status == 403
+
+
+def test_a_whole_tree_is_not_listed_at_once(olga: DavPerson, filled: str) -> None:
+    for headers in ({"Depth": "infinity"}, {}):
+        answer = olga.ask("PROPFIND", f"{filled}/", **headers)
+        assert answer.status == 403
+        assert tree(answer)[0].tag == "{DAV:}propfind-finite-depth"
+
+
+def test_delete_takes_everything(olga: DavPerson, filled: str) -> None:
+    assert olga.ask("DELETE", f"{filled}/d", Depth="0").status == 400
+    assert olga.ask("DELETE", f"{filled}/d").status == 204
+    assert olga.names(f"{filled}/") == []
+    assert olga.ask("DELETE", f"{filled}/d").status == 404
+
+
+def test_a_folder_stays_when_its_last_file_goes(olga: DavPerson, bucket: str) -> None:
+    """Also one that nobody created: for a desktop, a folder does not vanish with a file."""
+    for name in ("a", "b"):
+        olga.api("PUT", f"/files{bucket}/{name}/only", b"x")
+    assert olga.ask("DELETE", f"{bucket}/a/only").status == 204
+    assert olga.move(f"{bucket}/b/only", f"{bucket}/moved").status == 201
+    assert olga.names(f"{bucket}/") == [f"/dav{bucket}/a/", f"/dav{bucket}/b/", f"/dav{bucket}/moved"]
+    assert olga.put(f"{bucket}/a/again").status == 201
+
+
+def test_a_file_is_copied_and_moved(olga: DavPerson, filled: str) -> None:
+    assert olga.copy(f"{filled}/d/1", f"{filled}/copy").status == 201
+    assert olga.copy(f"{filled}/d/1", f"{filled}/copy", Overwrite="F").status == 412
+    assert olga.copy(f"{filled}/d/1", f"{filled}/copy").status == 204
+    assert olga.move(f"{filled}/copy", f"{filled}/d/moved").status == 201
+    assert olga.get(f"{filled}/d/moved").body == b"d/1"
+    assert olga.get(f"{filled}/copy").status == 404
+    assert olga.get(f"{filled}/d/1").body == b"d/1"
+
+
+def test_a_folder_is_copied_and_moved_with_everything(olga: DavPerson, filled: str) -> None:
+    assert olga.copy(f"{filled}/d/", f"{filled}/copy/").status == 201
+    assert olga.copy(f"{filled}/d/", f"{filled}/alone/", Depth="0").status == 201
+    assert olga.names(f"{filled}/alone/") == []
+    assert olga.move(f"{filled}/d/", f"{filled}/copy/", Overwrite="F").status == 412
+    assert olga.move(f"{filled}/d/", f"{filled}/copy/").status == 204
+    assert olga.get(f"{filled}/copy/e/2").body == b"d/e/2"
+    assert olga.names(f"{filled}/") == [f"/dav{filled}/alone/", f"/dav{filled}/copy/"]
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "status"),
+    [
+        ("/d", "/d", 403),
+        ("/d/", "/d/e/inside/", 403),
+        ("/d/1", "/no/such/folder", 409),
+        ("/none", "/new", 404),
+        ("/d/e/2", "/d", 403),
+        ("", "/d/whole", 403),
+        ("/d/", "", 403),
+    ],
+)
+@pytest.mark.parametrize("method", ["COPY", "MOVE"])
+def test_what_cannot_be_copied_or_moved(
+    olga: DavPerson, filled: str, method: str, source: str, target: str, status: int
+) -> None:
+    assert olga.copy(f"{filled}{source}", f"{filled}{target}", method).status == status
+    assert olga.get(f"{filled}/d/e/2").body == b"d/e/2"
+
+
+@pytest.mark.parametrize("target", ["https://elsewhere.example/dav/x/y", "https://127.0.0.1:5000/api/v1/files/x"])
+def test_nothing_goes_to_another_server_or_door(olga: DavPerson, filled: str, target: str) -> None:
+    assert olga.ask("COPY", f"{filled}/d/1", Destination=target).status == 502
+    assert olga.ask("COPY", f"{filled}/d/1").status == 400
+
+
+def test_a_large_folder_is_not_copied_by_one_request(
+    olga: DavPerson, filled: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(moving, "MAX_COPIED", 2)
+    answer = olga.copy(f"{filled}/d/", f"{filled}/copy/")
+    assert answer.status == 507
+    assert "nothing was copied" in message(answer)
+    assert olga.names(f"{filled}/") == [f"/dav{filled}/d/"]
+
+
+def test_a_locked_file_keeps_its_folder(olga: DavPerson, filled: str) -> None:
+    """Nothing of the folder is deleted or moved, and the refusal names the holder."""
+    assert olga.api("POST", "/locks", b'{"paths": ["%s/d/e/2"]}' % filled[1:].encode()).status == 200
+    for answer in (olga.ask("DELETE", f"{filled}/d/"), olga.move(f"{filled}/d/", f"{filled}/x/")):
+        assert answer.status == 423
+        assert "olga" in message(answer)
+        assert header(answer, "X-Lockstep-Lock-Holder") == "olga"
+    assert olga.get(f"{filled}/d/1").body == b"d/1"
+
+
+def test_a_listing_of_many_pages_is_whole(olga: DavPerson, bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [f"{number:03}" for number in range(25)]
+    for name in names:
+        olga.put(f"{bucket}/{name}")
+    resources = olga.rig.files
+    whole = resources.list
+
+    def small(request: object) -> object:
+        from msgspec.structs import replace
+
+        return whole(replace(request, limit=min(request.limit, 10)))  # type: ignore[type-var, attr-defined]
+
+    monkeypatch.setattr(resources, "list", small)
+    assert olga.names(f"{bucket}/") == [f"/dav{bucket}/{name}" for name in names]
