@@ -2,7 +2,8 @@
 
 The holders of the current version stay, because they have most of the chunks already. Other servers are ranked by
 weighted rendezvous hashing (Schindelhauer and Schomaker, "Weighted distributed hash tables", 2005): each gets a score
-from the path and its free space, so a path's choice is stable, and changes little when a server comes or goes.
+from a name, such as the path, and its free space, so a name's choice is stable, and changes little when a server comes
+or goes.
 """
 
 from __future__ import annotations
@@ -51,15 +52,14 @@ class Placement:
 
 
 def choose(
-    bucket: str,
-    path: str,
+    name: str,
     servers: Sequence[Candidate],
     copies: int,
     *,
     keep: Sequence[str] = (),
     exclude: Collection[str] = (),
 ) -> Placement:
-    """Choose a master, `copies - 1` replicas and up to two spares.
+    """Choose a master, `copies - 1` replicas and up to two spares for `name`.
 
     `keep` are the current version's holders in rank order; `exclude` are servers the caller could not reach. No two
     copies share a zone as long as another zone has room. Avoided servers are the last spares, as long as there are
@@ -68,7 +68,7 @@ def choose(
     usable = {server.id: server for server in servers if server.writable and server.id not in exclude}
     if len(usable) < copies:
         raise _too_few(servers, len(usable), copies, exclude)
-    ranked = sorted(rank(f"{bucket}/{path}", list(usable.values())), key=lambda server: server.avoided)
+    ranked = sorted(rank(name, list(usable.values())), key=lambda server: server.avoided)
     kept = [usable[id] for id in keep if id in usable]
     order = kept + [server for server in ranked if server.id not in keep]
     reached = [server for server in order if not server.avoided]

@@ -42,6 +42,9 @@ from lockstep_store.wire.names import check_key
 from lockstep_store.wire.tickets import TicketSigner
 
 MAX_FILE_BYTES = 1 << 50
+SAME_SERVERS_SECONDS = 0.05
+"""Small writes that begin within this time go to the same file servers, where they share calls, transactions and
+flushes. A longer time would save little more, and leave other file servers idle."""
 
 DemandRoom = Callable[[Reader, str, str, Callable[[], int]], None]
 """`demand_room(reader, bucket, account, added)` raises QuotaExceeded; `added()` are the bytes that it would need."""
@@ -212,7 +215,7 @@ class Writes:
         item = link.item
         number = self._check_early(reader, place, item)
         kept = self._kept(reader, item)
-        placed = choose(item.bucket, item.path, candidates, self._copies, keep=kept, exclude=item.exclude)
+        placed = choose(self._ranked_by(item, number), candidates, self._copies, keep=kept, exclude=item.exclude)
         expires = self._clock.now() + self._ticket_seconds
         if item.digest is not None:
             self._note_open(item.digest, expires)
@@ -254,6 +257,16 @@ class Writes:
             return kept  # a small file has no chunk to share with its last version
         current = reader.one(files.CURRENT, bucket=item.bucket, path=item.path)
         return [row[0] for row in reader.all(files.HOLDERS, digest=current[3])] if current is not None else []
+
+    def _ranked_by(self, item: BeginItem, lock_number: int) -> str:
+        """Return what decides which servers come first: the moment for a small write, the path for any other.
+
+        A write under a lock stays with its path's servers, which remember the numbers of the path's locks.
+        """
+        is_small = item.size is not None and item.size <= MAX_SMALL_STREAM_BYTES
+        if is_small and not lock_number and item.upload is None:
+            return str(int(self._clock.now() / SAME_SERVERS_SECONDS))
+        return f"{item.bucket}/{item.path}"
 
     # ------------------------------------------------------------ known content
 

@@ -14,6 +14,7 @@ from functools import partial
 
 from file_server.writes.blob_sender import SMALL_TIMEOUT_SECONDS, STREAM_TIMEOUT_SECONDS, BlobSender, digests_of
 from file_server.writes.forwarding import Forward
+from file_server.writes.small_write_sender import PendingWrite
 from lockstep_store.runtime.tracing import log
 from lockstep_store.wire.chunk_stream import encode_stream, end_frame
 from lockstep_store.wire.chunking import Chunk
@@ -57,10 +58,19 @@ class Replication:
 
     def send_encoded(self, stream: bytes) -> None:
         """Send a small write's chunk stream as received to all replicas, in one call with other writes to each."""
+        for url, write in self.prepare_encoded(stream):
+            self._sender.small.submit(url, [write])
+
+    def prepare_encoded(self, stream: bytes) -> list[tuple[str, PendingWrite]]:
+        """The same, but the caller submits the writes: to these URLs."""
         item = SmallWrite(self._text, stream)
+        prepared = []
         for replica in self._replicas:
             crash_point("file_server.replica.sending")
-            self._pending.append((replica, self._sender.small.submit(replica.url, item).outcome))
+            write = PendingWrite(item)
+            self._pending.append((replica, write.outcome))
+            prepared.append((replica.url, write))
+        return prepared
 
     def open_streams(self) -> None:
         """Open a stream to every replica; `offer`, `finish` and `cut` go to all of them."""

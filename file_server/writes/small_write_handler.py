@@ -14,6 +14,7 @@ from file_server.store.chunk_store import ChunkStore, WholeBlob
 from file_server.writes.blob_sender import BlobSender
 from file_server.writes.commits import CommitClient
 from file_server.writes.replication import Replication
+from file_server.writes.small_write_sender import PendingWrite
 from file_server.writes.ticket_check import TicketCheck, check_content, fence_of
 from lockstep_store.wire.chunk_stream import StreamReader
 from lockstep_store.wire.crash_points import crash_point
@@ -55,11 +56,14 @@ class SmallWriteHandler:
         """Store the writes; each is durable (and committed, on a master) or refused."""
         results: list[Outcome[WriteReply]] = [Outcome() for _ in request.items]
         received: list[_Received] = []
+        forwarded: dict[str, list[PendingWrite]] = {}
         for index, item in enumerate(request.items):
             try:
-                received.append(self._receive(index, item, request.hop))
+                received.append(self._receive(index, item, request.hop, forwarded))
             except LockstepError as error:
                 results[index].problem = to_problem(error)
+        for url, writes in forwarded.items():  # only now: submitted one by one, they would leave in several calls
+            self._sender.small.submit(url, writes)
         stored = self._put(received, results, request.hop)
         if request.hop == "master":
             self._commit(stored, results)
@@ -71,7 +75,8 @@ class SmallWriteHandler:
                 results[write.position].value = WriteReply(manifest.digest, manifest.size, self._own_id)
         return SmallWritesReply(results)
 
-    def _receive(self, index: int, item: SmallWrite, hop: Hop) -> _Received:
+    def _receive(self, index: int, item: SmallWrite, hop: Hop, forwarded: dict[str, list[PendingWrite]]) -> _Received:
+        """Check a write. A master adds what its replicas get, by their URLs, to `forwarded`."""
         ticket = self._tickets.check(item.ticket, hop)
         self._store.check_room()
         reader = StreamReader(io.BytesIO(item.stream).read)
@@ -84,7 +89,8 @@ class SmallWriteHandler:
         replication = None
         if hop == "master":
             replication = Replication(self._sender, ticket, item.ticket)
-            replication.send_encoded(item.stream)
+            for url, write in replication.prepare_encoded(item.stream):
+                forwarded.setdefault(url, []).append(write)
         blob = WholeBlob(chunks, manifest, fence_of(ticket))
         return _Received(index, item.ticket, blob, reader.trailing_metadata, replication)
 

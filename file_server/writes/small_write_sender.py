@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from lockstep_store.runtime.peers.protocols import Caller
 from lockstep_store.runtime.tracing import start_request
@@ -32,7 +32,7 @@ IDLE_SECONDS = 30.0
 
 
 class PendingWrite:
-    """A submitted small write; `outcome` waits for the replica's reply."""
+    """A small write to a replica; `outcome` waits for the reply after it was submitted."""
 
     __slots__ = ("_done", "_failure", "item")
 
@@ -65,20 +65,19 @@ class SmallWriteQueue:
         self._idle = 0
         self._threads = 0
 
-    def submit(self, item: SmallWrite) -> PendingWrite:
-        """Queue a write for the next call. Its outcome is Overloaded if too many wait already."""
-        pending = PendingWrite(item)
+    def submit(self, writes: Iterable[PendingWrite]) -> None:
+        """Queue writes for the next call, together. The outcome of one is Overloaded if too many wait already."""
         with self._changed:
-            if len(self._waiting) >= MAX_WAITING:
-                pending.finish(Overloaded(f"too many small writes are waiting for {self._name}; try again shortly"))
-                return pending
-            self._waiting.append(pending)
+            for pending in writes:
+                if len(self._waiting) < MAX_WAITING:
+                    self._waiting.append(pending)
+                else:
+                    pending.finish(Overloaded(f"too many small writes are waiting for {self._name}; try again shortly"))
             if self._idle:
                 self._changed.notify()
             elif self._threads < MAX_IN_FLIGHT:
                 self._threads += 1
                 threading.Thread(target=self._run, name=f"small-writes-{self._name}", daemon=True).start()
-        return pending
 
     def _run(self) -> None:
         while True:
@@ -118,13 +117,13 @@ class SmallWriteSender:
         self._queues: dict[str, SmallWriteQueue] = {}
         self._guard = threading.Lock()
 
-    def submit(self, url: str, item: SmallWrite) -> PendingWrite:
-        """Queue a write for the replica at `url`."""
+    def submit(self, url: str, writes: Iterable[PendingWrite]) -> None:
+        """Queue writes for the replica at `url`. Those submitted together leave together."""
         queue = self._queues.get(url)
         if queue is None:
             with self._guard:
                 queue = self._queues.setdefault(url, SmallWriteQueue(lambda request: self._call(url, request), url))
-        return queue.submit(item)
+        queue.submit(writes)
 
     def _call(self, url: str, request: SmallWritesRequest) -> SmallWritesReply:
         return self._peers.call(url, SMALL_WRITES, request, self._timeout)

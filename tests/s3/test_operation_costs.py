@@ -15,6 +15,7 @@ import sqlite3
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -24,6 +25,7 @@ import pytest
 
 from directory_server.metadata.engines.sqlite.store import SqliteStore
 from lockstep_store.wire.messages.read_leases import READ_LEASES
+from lockstep_store.wire.messages.servers import SMALL_WRITES
 from tests.fakes import whole_cluster
 from tests.fakes.whole_cluster import LocalPeers
 from tests.s3.rig import S3Rig
@@ -242,3 +244,39 @@ def test_a_large_write_flushes_files_too(s3: Any, meter: CostMeter) -> None:
     with meter.measured() as cost:
         s3.put_object(Bucket=BUCKET, Key="large", Body=content)
     assert 2 * 3 <= cost.flushes["files"] <= 2 * 5, cost.flushes
+
+
+def test_puts_of_many_clients_share_their_calls(
+    meter: CostMeter, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While one is under way, seven others of any path gather for the same master, and cost what one costs."""
+    rig = S3Rig(tmp_path_factory.mktemp("shared"), tmp_path_factory.getbasetemp() / "s3-certs", file_servers=3)
+    s3 = rig.client()
+    s3.create_bucket(Bucket=BUCKET)
+    s3.put_object(Bucket=BUCKET, Key="warm", Body=os.urandom(4096))
+    waiting = rig.cluster.proxies["1"].files._writer._upload._coalescers
+    entered, gathered = threading.Event(), threading.Event()
+    ask = LocalPeers.ask
+
+    def hold_the_first(peers: LocalPeers, url: str, method: str, path: str, *rest: Any) -> bytes:
+        if path == SMALL_WRITES.path and not entered.is_set():
+            entered.set()
+            assert gathered.wait(60)
+        return ask(peers, url, method, path, *rest)
+
+    monkeypatch.setattr(LocalPeers, "ask", hold_the_first)
+    with ThreadPoolExecutor(8) as pool, meter.measured() as cost:
+        puts = [pool.submit(s3.put_object, Bucket=BUCKET, Key="0", Body=os.urandom(4096))]
+        assert entered.wait(60)
+        puts += [
+            pool.submit(s3.put_object, Bucket=BUCKET, Key=f"{number}", Body=os.urandom(4096)) for number in range(1, 8)
+        ]
+        wait_until(lambda: [len(each._waiting) for each in waiting.values() if each._waiting] == [7])
+        gathered.set()
+        assert all(put.result(60) for put in puts)
+    rig.close()
+    calls = Counter(cost.calls)
+    assert calls["/v1/commit"] == 2
+    assert calls[SMALL_WRITES.path] == 2 + 2
+    assert cost.flushes["directory"] == 2
+    assert cost.flushes["file_server"] == 2 + 2

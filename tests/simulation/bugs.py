@@ -352,7 +352,7 @@ CRASHES = {"kinds": ("crash",), "faults": 6, "servers": 3, "operations": 20, "pe
 DIRECTORY_CRASHES = {"kinds": ("directory_crash",), "faults": 5, "operations": 20, "people": 4, "paths": 1}
 QUIET = {"faults": 0, "operations": 20, "people": 4, "paths": 1}
 LOSSES = {"faults": 0, "operations": 20, "people": 4, "conditions": Conditions(0.002, 0.0, 0.15)}
-HANGS = {"kinds": ("hang",), "faults": 8, "servers": 4, "operations": 40, "people": 4, "paths": 3}
+HANGS = {"kinds": ("hang",), "faults": 8, "servers": 4, "operations": 40, "people": 4, "suspect_seconds": 8.0}
 HOT = {"faults": 0, "operations": 20, "people": 4, "paths": 1, "proxies": 2}
 HOT_SLOW = {**HOT, "conditions": Conditions(0.05), "operations": 30}
 HOT_ASTRAY = {**HOT, "kinds": ("astray",), "faults": 8}
@@ -369,7 +369,7 @@ BUGS = [
         {"kinds": ("rot",), "faults": 12, "servers": 2, "operations": 20, "people": 4, "linger": 60.0}, rare=True),
     Bug("collect what versions refer to", _collect_what_is_referred_to,
         {"faults": 0, "linger": 60.0, "ticket_seconds": 8.0}, rare=True),
-    Bug("a report of a hung replica is ignored", _reports_are_ignored, HANGS, shown_by=11),
+    Bug("a report of a hung replica is ignored", _reports_are_ignored, HANGS, shown_by=12),
     Bug("skip the lock number", _skip_lock_number, QUIET),
     Bug("skip the conditions", _skip_conditions, QUIET),
     Bug("a repeated commit writes again", _repeated_commit_writes_again, LOSSES),

@@ -95,8 +95,7 @@ class HungServers:
 
 
 def watched_choose(
-    bucket: str,
-    path: str,
+    name: str,
     servers: Sequence[Candidate],
     copies: int,
     *,
@@ -104,7 +103,7 @@ def watched_choose(
     exclude: Collection[str] = (),
 ) -> Placement:
     """`choose`, watched."""
-    placement = choose(bucket, path, servers, copies, keep=keep, exclude=exclude)
+    placement = choose(name, servers, copies, keep=keep, exclude=exclude)
     watching: Any = process_now().facts[FACT]
     watching.placed([server for server in servers if server.id not in exclude], copies, placement)
     return placement

@@ -127,7 +127,7 @@ class World:
         self.copies = copies
         self.disks: dict[str, ForgetfulDisk] = {}
         self.starts = 0
-        self.ticket_seconds = 60.0
+        self.ticket_seconds, self.suspect_seconds = 60.0, 3.0
         self.template = template
         self.forgetting = False
         self.accepted: list[Accepted] = []
@@ -261,7 +261,9 @@ class World:
 
     def _build_directory(self, machine: Machine, process: Process) -> Any:
         store = SqliteStore(self.folder / DIRECTORY / "metadata.db", checked=False)
-        settings = directory_settings(self.folder / DIRECTORY, self.copies, self.ticket_seconds)
+        settings = directory_settings(
+            self.folder / DIRECTORY, self.copies, self.ticket_seconds, suspect_seconds=self.suspect_seconds
+        )
         keys = keys_beside(self.template)
         server = DirectoryServer(settings, store, Authority(), keys, SystemClock())  # type: ignore[arg-type]
         process.facts["server"], process.facts[FACT] = server, self.network.hung
@@ -345,13 +347,16 @@ def _nothing(_environ: Any, _start: Any) -> list[bytes]:
     raise AssertionError("proxies are asked through their file store")
 
 
-def directory_settings(folder: Path, copies: int = 2, ticket_seconds: float = 60.0) -> DirectorySettings:
+def directory_settings(
+    folder: Path, copies: int = 2, ticket_seconds: float = 60.0, suspect_seconds: float = 3.0
+) -> DirectorySettings:
     """Return settings with short spans, so that they pass within minutes."""
     return DirectorySettings(
         data=folder,
         admin_credentials=folder / "admin.json",
         copies=copies,
         ticket_seconds=ticket_seconds,
+        suspect_seconds=suspect_seconds,
         repair_grace_seconds=5.0,
         advertise=f"https://{DIRECTORY}",
     )

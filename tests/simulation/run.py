@@ -62,6 +62,7 @@ class Profile:
     linger: float = 0.0
     """Seconds between the last operation and the judgement, in which collectors are at work."""
     ticket_seconds: float = 60.0
+    suspect_seconds: float = 3.0
 
     @classmethod
     def of(cls, seed: int, **changes: Any) -> Profile:
@@ -156,7 +157,7 @@ class Laboratory:
         world = World(
             folder, self._template, self._keys, scheduler, profile.conditions, profile.servers, profile.proxies
         )
-        world.ticket_seconds = profile.ticket_seconds
+        world.ticket_seconds, world.suspect_seconds = profile.ticket_seconds, profile.suspect_seconds
         crowd = Crowd(world, profile)
         violations: list[str] = []
 

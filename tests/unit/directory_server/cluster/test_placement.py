@@ -25,44 +25,44 @@ def ids(placement: object) -> list[str]:
 
 def test_same_path_gets_same_holders() -> None:
     """The choice depends on the path and the servers, not on the order in which the servers are listed."""
-    assert choose("files", "a", FIVE, 3) == choose("files", "a", FIVE[::-1], 3)
+    assert choose("files/a", FIVE, 3) == choose("files/a", FIVE[::-1], 3)
 
 
 def test_current_holders_are_kept_in_their_order() -> None:
     """A path's next version goes where its current one is, with the same master."""
-    assert ids(choose("files", "a", FIVE, 2, keep=["4", "2"])) == ["4", "2"]
+    assert ids(choose("files/a", FIVE, 2, keep=["4", "2"])) == ["4", "2"]
 
 
 def test_a_down_master_hands_over_to_the_next_holder() -> None:
     """The first holder that is up becomes the master, and a newcomer fills the gap."""
     servers = [server(s.id, writable=s.id != "4", state="down") for s in FIVE]
-    chosen = ids(choose("files", "a", servers, 2, keep=["4", "2"]))
+    chosen = ids(choose("files/a", servers, 2, keep=["4", "2"]))
     assert chosen[0] == "2"
     assert chosen[1] not in ("4", "2")
 
 
 def test_excluded_servers_are_not_chosen() -> None:
     """A server that the proxy has just found unreachable gets no copy and is no spare."""
-    placed = choose("files", "a", FIVE, 2, keep=["4", "2"], exclude=["4", "1"])
+    placed = choose("files/a", FIVE, 2, keep=["4", "2"], exclude=["4", "1"])
     assert {"4", "1"}.isdisjoint([*ids(placed), *(h.id for h in placed.spares)])
 
 
 def test_an_avoided_server_is_the_last_spare() -> None:
     """A server that a master could not reach gets no copy, not even one for a zone, and of the current version."""
     servers = [server(s.id, zone="a" if s.id != "4" else "b", avoided=s.id == "4") for s in FIVE[1:]]
-    placed = choose("files", "a", servers, 2, keep=["4", "2"])
+    placed = choose("files/a", servers, 2, keep=["4", "2"])
     assert ids(placed)[0] == "2"
     assert "4" not in ids(placed)
     assert placed.spares[-1].id == "4"
     for n in range(50):
-        assert "4" not in ids(choose("files", f"path {n}", servers, 3))
+        assert "4" not in ids(choose(f"files/path {n}", servers, 3))
 
 
 def test_an_avoided_server_is_chosen_before_a_write_is_refused() -> None:
     """The master that could not reach it may itself be the one that is cut off."""
     servers = [server("1", avoided=True), server("2"), server("3", avoided=True)]
-    assert set(ids(choose("files", "a", servers, 3))) == {"1", "2", "3"}
-    assert ids(choose("files", "a", servers, 2, keep=["3", "1"])) == ["3", "1"]
+    assert set(ids(choose("files/a", servers, 3))) == {"1", "2", "3"}
+    assert ids(choose("files/a", servers, 2, keep=["3", "1"])) == ["3", "1"]
 
 
 def test_copies_never_share_a_zone_when_two_zones_have_room() -> None:
@@ -71,20 +71,20 @@ def test_copies_never_share_a_zone_when_two_zones_have_room() -> None:
     zone = {s.id: s.zone for s in servers}
     for n in range(200):
         keep = ["1", "2"] if n % 2 else []
-        chosen = ids(choose("files", f"path {n}", servers, 2, keep=keep))
+        chosen = ids(choose(f"files/path {n}", servers, 2, keep=keep))
         assert {zone[id] for id in chosen} == {"a", "b"}
 
 
 def test_more_copies_than_zones_fills_every_zone_first() -> None:
     """Three copies in two zones: both zones hold one before either holds two."""
     servers = [server("1", "a"), server("2", "a"), server("3", "a"), server("4", "b")]
-    assert "4" in ids(choose("files", "x", servers, 3))
+    assert "4" in ids(choose("files/x", servers, 3))
 
 
 def test_one_zone_with_room_is_used_twice() -> None:
     """When the other zone has no room, the promised copies are made all the same."""
     servers = [server("1", "a"), server("2", "a"), server("3", "b", writable=False)]
-    assert set(ids(choose("files", "x", servers, 2))) == {"1", "2"}
+    assert set(ids(choose("files/x", servers, 2))) == {"1", "2"}
 
 
 def test_free_space_decides_the_share() -> None:
@@ -107,7 +107,7 @@ def test_too_few_names_what_is_missing() -> None:
     """The refusal says how many servers are up, how many are needed, and why the others do not count."""
     servers = [server("1"), server("2", writable=False, state="down"), server("3")]
     with pytest.raises(TooFewHolders) as refusal:
-        choose("files", "x", servers, 2, exclude=["3"])
+        choose("files/x", servers, 2, exclude=["3"])
     assert refusal.value.facts == {"up": 1, "needed": 2}
     assert "file_server-2 is down" in str(refusal.value)
     assert "file_server-3 is not reachable" in str(refusal.value)

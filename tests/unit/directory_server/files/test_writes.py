@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import pytest
 from sqlalchemy import update
 
+from directory_server.files.writes import SAME_SERVERS_SECONDS
 from directory_server.metadata import schema
 from directory_server.metadata.statement import Statement
 from directory_server.metadata.statements import servers
@@ -23,7 +25,7 @@ from lockstep_store.wire.errors import (
     Unavailable,
 )
 from lockstep_store.wire.messages.buckets import ChangeBucketRequest
-from lockstep_store.wire.messages.servers import CommitItem, RegisterRequest
+from lockstep_store.wire.messages.servers import MAX_SMALL_STREAM_BYTES, CommitItem, RegisterRequest
 from lockstep_store.wire.messages.writes import BeginItem, GiveUpRequest
 from lockstep_store.wire.tickets import TicketSigner
 from tests.fakes.directory_rig import (
@@ -45,6 +47,41 @@ def test_a_write_is_what_a_lookup_then_finds(rig: DirectoryRig) -> None:
     assert (found.author, found.content_type, found.metadata) == ("ann", "text/plain", {"mood": "good"})
     assert made.created
     assert {holder.id for holder in found.holders} == {begun.master.id, *replicas_of(rig, begun)}  # type: ignore[union-attr]
+
+
+def test_small_writes_of_a_moment_go_to_the_same_servers(rig: DirectoryRig) -> None:
+    """So they share calls and flushes there. The next moments are other servers', in equal parts."""
+    masters: Counter[str] = Counter()
+    for _ in range(300):
+        begun = [rig.begin(path, size=100) for path in ("a", "b", "c")]
+        servers = {(each.master and each.master.id, *replicas_of(rig, each)) for each in begun}
+        assert len(servers) == 1
+        masters[str(servers.pop()[0])] += 1
+        rig.time.advance(SAME_SERVERS_SECONDS)
+        for id in ("1", "2", "3"):
+            rig.server_up(id)
+    assert sorted(masters) == ["1", "2", "3"]
+    assert min(masters.values()) > 70
+
+
+@pytest.mark.parametrize("kind", ["large", "of unknown size", "locked"])
+def test_other_writes_go_to_the_servers_of_their_path(rig: DirectoryRig, kind: str) -> None:
+    """Where chunks of large files are already, and where the numbers of a path's locks are remembered."""
+    size = {"large": MAX_SMALL_STREAM_BYTES + 1, "of unknown size": None, "locked": 100}[kind]
+    masters = set()
+    for path in map(str, range(20)):
+        lock = rig.lock(path).number if kind == "locked" else None
+        begun = []
+        for _ in range(5):
+            begun.append(rig.begin(path, size=size, lock_number=lock).master)
+            rig.time.advance(SAME_SERVERS_SECONDS)
+            for id in ("1", "2", "3"):
+                rig.server_up(id)
+        first = begun[0]
+        assert first is not None
+        assert begun == [first] * 5
+        masters.add(first.id)
+    assert masters == {"1", "2", "3"}
 
 
 def test_nothing_is_visible_before_the_commit(rig: DirectoryRig) -> None:

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from file_server.writes.small_write_sender import MAX_IN_FLIGHT, SmallWriteSender
+from file_server.writes.small_write_sender import MAX_IN_FLIGHT, PendingWrite, SmallWriteSender
 from lockstep_store.wire.chunk_stream import END_BYTES, encode_stream, trailing_metadata_frame
 from lockstep_store.wire.chunking import Chunk, chunk_bytes
 from lockstep_store.wire.digest import chunk_digest
@@ -17,6 +17,7 @@ from lockstep_store.wire.errors import (
 )
 from lockstep_store.wire.messages.base import Outcome
 from lockstep_store.wire.messages.servers import (
+    MAX_SMALL_WRITES,
     SMALL_WRITES,
     SmallWrite,
     SmallWritesReply,
@@ -82,17 +83,39 @@ def test_a_full_way_to_one_replica_refuses_at_once_and_holds_nobody_elses(monkey
             return SmallWritesReply([Outcome(WriteReply(chunk_digest(b"x"), 1, "2")) for _ in request.items])
 
     sender = SmallWriteSender(Peers(), 1.0)
-    item = SmallWrite("ticket", b"")
+
+    def submitted(url: str) -> PendingWrite:
+        write = PendingWrite(SmallWrite("ticket", b""))
+        sender.submit(url, [write])
+        return write
+
     waiting = []
     for number in range(1, MAX_IN_FLIGHT + 1):  # each thread takes what is there and then is busy
-        waiting.append(sender.submit("stalled", item))
+        waiting.append(submitted("stalled"))
         wait_until(lambda: not sender._queues["stalled"]._waiting, what=f"a thread for write {number}")
-    waiting += [sender.submit("stalled", item) for _ in range(5)]
-    assert isinstance(sender.submit("stalled", item).outcome(), Overloaded)
-    assert sender.submit("well", item).outcome() is None
+    waiting += [submitted("stalled") for _ in range(5)]
+    assert isinstance(submitted("stalled").outcome(), Overloaded)
+    assert submitted("well").outcome() is None
     assert "stalled" not in sent
     release.set()
     assert all(pending.outcome() is None for pending in waiting)
+
+
+def test_writes_that_are_submitted_together_leave_together() -> None:
+    """Whatever waits for them: one by one they would cost the replica a call and a flush each."""
+    sent: list[int] = []
+
+    class Peers:
+        def call(self, url: str, call: object, request: SmallWritesRequest, timeout: float | None = None) -> object:
+            sent.append(len(request.items))
+            return SmallWritesReply([Outcome(WriteReply(chunk_digest(b"x"), 1, "2")) for _ in request.items])
+
+    sender = SmallWriteSender(Peers(), 1.0)
+    for count in (1, 7, MAX_SMALL_WRITES + 1):  # the first one finds no thread yet
+        writes = [PendingWrite(SmallWrite("ticket", b"")) for _ in range(count)]
+        sender.submit("replica", writes)
+        assert [write.outcome() for write in writes] == [None] * count
+    assert sorted(sent) == [1, 1, 7, MAX_SMALL_WRITES]
 
 
 def test_small_writes_to_a_master_are_each_decided_by_themselves(cluster: Cluster) -> None:
