@@ -11,6 +11,7 @@ import { Shell } from './shell/Shell';
 import { useTexts } from './texts';
 
 // What most people do not open at once is loaded when they do.
+const LinksPage = lazy(() => import('./sharing/LinksPage').then((part) => ({ default: part.LinksPage })));
 const LocksPage = lazy(() => import('./locks/LocksPage').then((part) => ({ default: part.LocksPage })));
 const SearchPage = lazy(() => import('./search/SearchPage').then((part) => ({ default: part.SearchPage })));
 const TrashPage = lazy(() => import('./trash/TrashPage').then((part) => ({ default: part.TrashPage })));
@@ -44,6 +45,7 @@ function Page({ account }: { account: Account }) {
       {place.page === 'files' && <FilesPage account={account} />}
       {place.page === 'search' && <SearchPage {...place} />}
       {place.page === 'trash' && <TrashPage account={account} bucket={place.bucket} />}
+      {place.page === 'links' && <LinksPage />}
       {place.page === 'locks' && <LocksPage account={account} />}
     </PageBoundary>
   );

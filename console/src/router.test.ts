@@ -8,6 +8,7 @@ describe('an address', () => {
     ['/console/files/a-bucket', { page: 'files', bucket: 'a-bucket', folder: '' }],
     ['/console/files/b/c%20d/%C3%A4%3F%23%25', { page: 'files', bucket: 'b', folder: 'c d/ä?#%/' }],
     ['/console/locks', { page: 'locks' }],
+    ['/console/links', { page: 'links' }],
     [
       '/console/search?q=roof+%26+plan%3F&days=7',
       { page: 'search', search: { text: 'roof & plan?', bucket: '', type: '', days: '7' } },

@@ -5,6 +5,7 @@ export type Place =
   | { page: 'files'; bucket: string; folder: string }
   | { page: 'search'; search: Search }
   | { page: 'trash'; bucket: string }
+  | { page: 'links' }
   | { page: 'locks' };
 
 export interface Search {
@@ -25,7 +26,7 @@ const BASE = '/console';
 export function placeOf(address: string): Place {
   const [pathname = '', query = ''] = address.split('?', 2);
   const parts = pathname.slice(BASE.length).split('/').filter(Boolean).map(decoded);
-  if (parts[0] === 'locks') return { page: 'locks' };
+  if (parts[0] === 'locks' || parts[0] === 'links') return { page: parts[0] };
   if (parts[0] === 'trash' && parts[1]) return { page: 'trash', bucket: parts[1] };
   if (parts[0] === 'search') return { page: 'search', search: searchOf(new URLSearchParams(query)) };
   const [, bucket = '', ...folders] = parts[0] === 'files' ? parts : [];
@@ -35,8 +36,9 @@ export function placeOf(address: string): Place {
 /** The address of a place; the opposite of `placeOf`. */
 export function addressOf(place: Place): string {
   switch (place.page) {
+    case 'links':
     case 'locks':
-      return `${BASE}/locks`;
+      return `${BASE}/${place.page}`;
     case 'trash':
       return `${BASE}/trash/${encodeURIComponent(place.bucket)}`;
     case 'search':

@@ -5,6 +5,7 @@ import { api, data } from '../api/client';
 import { BucketIcon } from '../shell/icons';
 import { PlaceLink } from '../shell/PlaceLink';
 import { useTexts, words } from '../texts';
+import { SharedWithMe } from './SharedWithMe';
 
 export function useBuckets() {
   return useQuery({ queryKey: ['buckets'], queryFn: () => data(api.GET('/api/v1/buckets')) });
@@ -55,6 +56,7 @@ export function BucketList() {
           </Paper>
         ))}
       </ul>
+      <SharedWithMe />
     </>
   );
 }

@@ -14,7 +14,8 @@ import { heldLocks } from './uploads';
 interface Props {
   bucket: string;
   entry: Entry;
-  keepsVersions: boolean;
+  /** Undefined: not known, as of a bucket that others have shared in part. */
+  keepsVersions: boolean | undefined;
   onClose: () => void;
 }
 
@@ -34,7 +35,8 @@ export function DeleteDialog({ bucket, entry, keepsVersions, onClose }: Props) {
     onSettled: () => cache.invalidateQueries({ queryKey: ['files', bucket] }),
   });
   const said = isFolder ? texts.folders : texts.files;
-  const explained = keepsVersions ? said.confirmVersioned : said.confirmForGood;
+  const known = keepsVersions ? said.confirmVersioned : said.confirmForGood;
+  const explained = keepsVersions === undefined ? said.confirm : known;
   return (
     <Dialog title={said.confirmTitle} onClose={onClose}>
       <Text className="breakable">{explained(entry.name)}</Text>

@@ -1,5 +1,5 @@
 import { Breadcrumbs, Button, FileButton, Group, Loader, Menu, Text, TextInput } from '@mantine/core';
-import { type DragEvent, useCallback, useEffect, useRef, useState } from 'react';
+import { type DragEvent, lazy, Suspense, useCallback, useEffect, useRef, useState } from 'react';
 
 import { fileAddress } from '../api/client';
 import { LockBadge, LockMenuItem } from '../locks/LockMarks';
@@ -22,6 +22,7 @@ import { useChanges } from './useChanges';
 import { useListing } from './useListing';
 import { VersionsDialog } from './VersionsDialog';
 
+const ShareDialog = lazy(() => import('../sharing/ShareDialog').then((part) => ({ default: part.ShareDialog })));
 const uploads = new Uploads();
 const LOCKS_MILLISECONDS = 2000;
 
@@ -39,6 +40,7 @@ export function FolderPage({ account, bucket, folder }: Props) {
   const [order, setOrder] = useState<Order>(BY_NAME);
   const [isOver, setIsOver] = useState(false);
   const [dialog, setDialog] = useState<{ kind: 'delete' | 'versions' | 'rename'; entry: Entry }>();
+  const [sharing, setSharing] = useState<string>();
   const [isCreating, setIsCreating] = useState(false);
   const buckets = useBuckets();
   const listing = useListing(bucket, folder, filter, order, texts.locale);
@@ -46,7 +48,7 @@ export function FolderPage({ account, bucket, folder }: Props) {
   useChanges(bucket, folder, listing.isSuccess);
   const canWrite = !account.readOnly;
   const versioning = buckets.data?.buckets.find(({ name }) => name === bucket)?.versioning;
-  const keepsVersions = versioning === 'enabled';
+  const keepsVersions = versioning && versioning === 'enabled';
   const { hasNextPage, isFetchingNextPage, fetchNextPage } = listing;
   const onEnd = useCallback(() => {
     if (hasNextPage && !isFetchingNextPage) void fetchNextPage();
@@ -92,6 +94,9 @@ export function FolderPage({ account, bucket, folder }: Props) {
             {texts.trash.open}
           </PlaceLink>
         )}
+        <Button size="compact-sm" variant="default" onClick={() => setSharing(folder)}>
+          {folder ? texts.sharing.shareFolder : texts.sharing.shareBucket}
+        </Button>
       </Group>
       {isOver && (
         <div className="drop-here" aria-hidden="true">
@@ -122,6 +127,7 @@ export function FolderPage({ account, bucket, folder }: Props) {
           canChangeFolders={canWrite}
           menu={(entry) => entry.kind === 'folder' ? (
             <>
+              <Menu.Item onClick={() => setSharing(entry.path)}>{texts.sharing.share}</Menu.Item>
               <Menu.Item onClick={() => setDialog({ kind: 'rename', entry })}>{texts.folders.rename}</Menu.Item>
               <Menu.Item className="danger" onClick={() => setDialog({ kind: 'delete', entry })}>
                 {texts.files.remove}
@@ -135,6 +141,7 @@ export function FolderPage({ account, bucket, folder }: Props) {
                 </Menu.Item>
               )}
               <Menu.Item onClick={() => setDialog({ kind: 'versions', entry })}>{texts.files.versions}</Menu.Item>
+              <Menu.Item onClick={() => setSharing(entry.path)}>{texts.sharing.share}</Menu.Item>
               {canWrite && <LockMenuItem bucket={bucket} path={entry.path} locks={locks} account={account} />}
               {canWrite && (
                 <Menu.Item className="danger" onClick={() => setDialog({ kind: 'delete', entry })}>
@@ -148,6 +155,11 @@ export function FolderPage({ account, bucket, folder }: Props) {
       <UploadPanel uploads={uploads} />
       {dialog?.kind === 'delete' && (
         <DeleteDialog {...dialog} bucket={bucket} keepsVersions={keepsVersions} onClose={() => setDialog(undefined)} />
+      )}
+      {sharing !== undefined && (
+        <Suspense>
+          <ShareDialog bucket={bucket} path={sharing} canMakeLinks={canWrite} onClose={() => setSharing(undefined)} />
+        </Suspense>
       )}
       {isCreating && <FolderDialog bucket={bucket} parent={folder} onClose={() => setIsCreating(false)} />}
       {dialog?.kind === 'rename' && (

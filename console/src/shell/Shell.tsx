@@ -35,6 +35,9 @@ export function Shell({ account, onSignOut, children }: Props) {
           <PageLink to={{ page: 'search', search: NO_SEARCH }} here={place.page === 'search'}>
             {texts.app.search}
           </PageLink>
+          <PageLink to={{ page: 'links' }} here={place.page === 'links'}>
+            {texts.app.links}
+          </PageLink>
           <PageLink to={{ page: 'locks' }} here={place.page === 'locks'}>
             {texts.app.locks}
           </PageLink>
