@@ -15,7 +15,8 @@ import re
 import secrets
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 from client_proxy.core.directory_calls import Directory
@@ -43,7 +44,6 @@ MAX_HEADER = 2048
 API_KEY_PREFIX = "lsk_"
 CLIENT = "WebDAV"
 _ACCESS_KEY = re.compile(r"LS[0-9A-Z]{18}")
-_LOGGING_IN = 16
 
 
 class DavCaller(NamedTuple):
@@ -72,7 +72,7 @@ class Credentials:
         self._secret = secrets.token_bytes(32)
         self._known: ExpiringMap[str, DavCaller] = ExpiringMap(MAX_KNOWN, KEEP_SECONDS, monotonic)
         self._wrong: ExpiringMap[str, str] = ExpiringMap(MAX_KNOWN, WRONG_SECONDS, monotonic)
-        self._turns = [threading.Lock() for _ in range(_LOGGING_IN)]
+        self._turns = _Turns()
 
     def identify(self, header: str, address: str) -> DavCaller:
         """The caller that an Authorization header names. NotLoggedIn if there is none, or it is wrong."""
@@ -83,7 +83,7 @@ class Credentials:
         if known is not None:
             return known
         # A client opens several connections at once: only the first of them logs in.
-        with self._turns[int(key[:4], 16) % _LOGGING_IN]:
+        with self._turns.turn(key):
             known = self._known.get(key)
             if known is not None:
                 return known
@@ -158,6 +158,29 @@ class Credentials:
                 "(lockstep keys create laptop), and use it as the password"
             ) from error
         return DavCaller(reply.account, reply.token, key[:32])
+
+
+class _Turns:
+    """One thread at a time for each key. Others, with other keys, do not wait."""
+
+    def __init__(self) -> None:
+        self._guard = threading.Lock()
+        self._turns: dict[str, tuple[threading.Lock, int]] = {}
+
+    @contextmanager
+    def turn(self, key: str) -> Iterator[None]:
+        """Wait for the key's turn, and have it."""
+        with self._guard:
+            lock, waiting = self._turns.get(key) or (threading.Lock(), 0)
+            self._turns[key] = lock, waiting + 1
+        try:
+            with lock:
+                yield
+        finally:
+            with self._guard:
+                _, waiting = self._turns.pop(key)
+                if waiting > 1:
+                    self._turns[key] = lock, waiting - 1
 
 
 def _decoded(value: str) -> tuple[str, str]:

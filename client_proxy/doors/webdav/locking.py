@@ -20,6 +20,7 @@ from lockstep_store.runtime.http.api import RawReply
 from lockstep_store.wire.errors import BadRequest, Forbidden, LockStale, NotFound, PreconditionFailed
 from lockstep_store.wire.messages.locks import (
     ACQUIRE,
+    DEFAULT_LEASE_SECONDS,
     MAX_LOCK_PATHS,
     RELEASE,
     RENEW,
@@ -74,7 +75,7 @@ class DavLocking:
             credential=request.access,
             paths=self._paths_of_folder(request, resource) if folder else [LockPath(address.bucket, resource.path)],
             request_id=new_write_id(),
-            lease_seconds=request.lease_seconds,
+            lease_seconds=request.lease_seconds or DEFAULT_LEASE_SECONDS,
             client=_plain(owner) + (FOLDER_CLIENT if folder else SHARED_CLIENT if shared else FILE_CLIENT),
         )
         lock = self._directory.call(ACQUIRE, wanted).lock

@@ -6,20 +6,22 @@ from contextlib import suppress
 
 from client_proxy.core.directory_calls import Directory
 from client_proxy.core.requests import Copy, new_write_id
-from client_proxy.doors.webdav.addresses import Address
+from client_proxy.doors.webdav.addresses import Address, href
 from client_proxy.doors.webdav.changing import DavChanging
 from client_proxy.doors.webdav.held_locks import HeldLocks, Leave, at
-from client_proxy.doors.webdav.replies import DavRefusal, empty_reply
+from client_proxy.doors.webdav.replies import DavRefusal, empty_reply, problems_reply
 from client_proxy.doors.webdav.request import DavRequest
 from client_proxy.doors.webdav.resources import ONLY_NEW, DavFiles, Resource, Resources, kept_settings
 from lockstep_store.runtime.http.api import RawReply
-from lockstep_store.wire.errors import AlreadyExists, BadRequest, Forbidden, LockstepError, PreconditionFailed
+from lockstep_store.wire.errors import AlreadyExists, BadRequest, Forbidden, LockstepError, NotFound, PreconditionFailed
 from lockstep_store.wire.messages.files import NO_PRECONDITIONS, FileVersion
 from lockstep_store.wire.messages.folders import MOVE_FOLDER, MoveFolderRequest
 from lockstep_store.wire.messages.locks import RELEASE, ReleaseRequest
 
 MAX_COPIED = 10_000
 """Files of a folder that one request copies; each of them is a change of its own."""
+MAX_PROBLEMS = 100
+"""After so many files that cannot be copied, the others are not tried."""
 
 
 class DavMoving:
@@ -41,7 +43,9 @@ class DavMoving:
         source, target, replaced = self._prepared(request, with_settings=True)
         leave = self._locks.demand(request, target)
         if source.is_folder:
-            self._copy_folder(request, source, target, replaced, alone=depth == "0")
+            problems = self._copy_folder(request, source, target, replaced, alone=depth == "0")
+            if problems:
+                return problems_reply(problems)
         else:
             self._copy_file(request, source, target, replaced, leave)
         return empty_reply(201 if replaced is None else 204)
@@ -147,7 +151,8 @@ class DavMoving:
 
     def _copy_folder(
         self, request: DavRequest, source: Resource, target: Address, replaced: Resource | None, *, alone: bool
-    ) -> None:
+    ) -> list[tuple[str, LockstepError]]:
+        """Copy file by file. Returns what could not be copied, by its new address."""
         access = request.access
         files = [] if alone else self._files_to_copy(access, source)
         if replaced is not None:
@@ -155,17 +160,26 @@ class DavMoving:
         if alone or not any(file.path == source.path for file in files):
             with suppress(PreconditionFailed):
                 self._resources.make_folder(access, target, kept_settings(source.version))
+        problems: list[tuple[str, LockstepError]] = []
         for file in files:
-            self._files.copy(
-                Copy(
-                    access,
-                    target.bucket,
-                    target.folder + file.path[len(source.path) :],
-                    source_bucket=file.bucket,
-                    source_path=file.path,
-                    settings=kept_settings(file),
-                )
+            path = target.folder + file.path[len(source.path) :]
+            copy = Copy(
+                access,
+                target.bucket,
+                path,
+                source_bucket=file.bucket,
+                source_path=file.path,
+                settings=kept_settings(file),
             )
+            try:
+                self._files.copy(copy)
+            except NotFound:
+                continue  # it was deleted meanwhile
+            except LockstepError as error:
+                problems.append((href(target.bucket, path), error))
+                if len(problems) == MAX_PROBLEMS:
+                    break
+        return problems
 
     def _files_to_copy(self, access: str, source: Resource) -> list[FileVersion]:
         """Every file of the folder, with its settings."""

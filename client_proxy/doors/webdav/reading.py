@@ -8,6 +8,7 @@ from email.utils import formatdate
 
 from client_proxy.core.content_types import guessed_type
 from client_proxy.core.directory_calls import Directory
+from client_proxy.core.open_file import OpenFile
 from client_proxy.core.requests import Read
 from client_proxy.doors.webdav.addresses import href
 from client_proxy.doors.webdav.held_locks import HeldLocks, at, tag_of
@@ -22,7 +23,7 @@ from lockstep_store.runtime.http import conditions
 from lockstep_store.runtime.http.api import RawReply
 from lockstep_store.runtime.http.content import StreamedContent, content_body
 from lockstep_store.runtime.http.untrusted_content import UNTRUSTED_CONTENT
-from lockstep_store.wire.errors import LockstepError
+from lockstep_store.wire.errors import LockstepError, NotFound
 from lockstep_store.wire.messages.files import FileVersion
 from lockstep_store.wire.messages.locks import LockInfo
 from lockstep_store.wire.messages.quotas import QUOTA as QUOTA_CALL
@@ -44,15 +45,20 @@ class DavReading:
 
     def get(self, request: DavRequest) -> RawReply:
         """GET and HEAD."""
-        found = self._resources.find(request.access, request.address)
+        address = request.address
+        if address.path and not address.as_folder:
+            with suppress(NotFound):
+                return self._content(request, self._files.open(Read(request.access, address.bucket, address.path)))
+        found = self._resources.find(request.access, address)
         if found.is_folder:
             headers = [("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", str(len(_FOLDER_PAGE)))]
             return RawReply(200, [*headers, *UNTRUSTED_CONTENT], [_FOLDER_PAGE])
-        if found.reserved_by is not None:
-            headers = [("Content-Type", guessed_type(found.path)), ("Content-Length", "0")]
-            return RawReply(200, [*headers, *UNTRUSTED_CONTENT], [b""])
-        address = request.address
-        opened = self._files.open(Read(request.access, address.bucket, address.path))
+        if found.reserved_by is None:  # it has just come back
+            return self._content(request, self._files.open(Read(request.access, address.bucket, address.path)))
+        headers = [("Content-Type", guessed_type(found.path)), ("Content-Length", "0")]
+        return RawReply(200, [*headers, *UNTRUSTED_CONTENT], [b""])
+
+    def _content(self, request: DavRequest, opened: OpenFile) -> RawReply:
         body: list[bytes] | StreamedContent = []
         try:
             version, environ = opened.version, request.environ

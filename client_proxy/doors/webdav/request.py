@@ -17,7 +17,7 @@ from lockstep_store.runtime.http.api import Environ
 from lockstep_store.runtime.http.unread_body import DrainableRequest
 from lockstep_store.wire.errors import BadRequest, IncompleteBody, TooLarge, UnsupportedMediaType
 from lockstep_store.wire.manifest import MAX_CHUNKS, MIN_CHUNK_BYTES
-from lockstep_store.wire.messages.locks import DEFAULT_LEASE_SECONDS, MAX_LEASE_SECONDS
+from lockstep_store.wire.messages.locks import MAX_LEASE_SECONDS
 from lockstep_store.wire.messages.s3_access import S3Access
 
 Depth = Literal["0", "1", "infinity"]
@@ -92,15 +92,16 @@ class DavRequest(DrainableRequest):
         return read_if(self.header("If"), self.host)
 
     @property
-    def lease_seconds(self) -> float:
-        """The lease that a lock shall have: the first wish in the header Timeout, within the cluster's bounds."""
+    def lease_seconds(self) -> float | None:
+        """The lease that is asked for: the first wish in the header Timeout, within the cluster's bounds; None without
+        one."""
         for wish in self.header("Timeout")[:1000].split(","):
             found = _SECONDS.fullmatch(wish.strip())
             if found is not None:
                 return min(max(float(found[1]), 1.0), MAX_LEASE_SECONDS)
             if wish.strip().lower() == "infinite":
                 return MAX_LEASE_SECONDS
-        return DEFAULT_LEASE_SECONDS
+        return None
 
     def xml(self) -> XmlElement | None:
         """The body as XML; None without a body."""

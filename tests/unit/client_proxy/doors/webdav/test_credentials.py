@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
 from client_proxy.doors.webdav.credentials import KEEP_SECONDS, WRONG_SECONDS, Credentials
+from client_proxy.doors.webdav.door import WebDavDoor
+from client_proxy.rate_limits.counts import RequestCounts
+from client_proxy.rate_limits.limiter import RateLimits
+from client_proxy.rate_limits.rules import parse_rules
 from lockstep_store.wire.errors import NotLoggedIn, TooManyRequests
 from lockstep_store.wire.messages.people import LOGIN
 from lockstep_store.wire.messages.s3 import CREATE_S3_KEY, REVOKE_S3_KEY, CreateS3KeyRequest, S3KeyRequest
@@ -15,7 +21,7 @@ from lockstep_store.wire.messages.s3_access import S3Access
 from lockstep_store.wire.messages.shares import ShareProof
 from tests.authenticator import Authenticator
 from tests.fakes.clock import ManualClock
-from tests.fakes.webdav import PASSWORD, DavPerson, DavRig, basic, message
+from tests.fakes.webdav import PASSWORD, DavPerson, DavRig, basic, header, message
 from tests.fakes.wsgi import Answer, ask
 
 
@@ -151,3 +157,34 @@ def test_an_account_with_a_second_factor_is_told_what_to_do(rig: DavRig) -> None
     assert refused.status == 401
     assert "API key" in message(refused)
     assert _status(rig, basic("mona", key)).status == 207
+
+
+def test_one_client_s_connections_log_in_once(directory: Counting) -> None:
+    """All at the same moment, as a client opens them."""
+    credentials = Credentials(directory)
+    start = threading.Barrier(8)
+
+    def identify() -> str:
+        start.wait(30)
+        return credentials.identify(basic("olga", PASSWORD), "127.0.0.1").credential
+
+    with ThreadPoolExecutor(8) as pool:
+        found = {one.result(60) for one in [pool.submit(identify) for _ in range(8)]}
+    assert len(found) == directory.log_ins == 1
+
+
+def test_rate_limits_count_requests_and_log_ins(rig: DavRig, olga: DavPerson) -> None:
+    """By address, account and key, with the classes of the other doors."""
+    counts = RequestCounts("memory")
+    rules = parse_rules(["login=3/day/address", "write=2/day/account", "list=5/day/address"])
+    door = WebDavDoor(rig.files, rig.directory, limits=RateLimits(rules, counts.take))
+
+    def status(method: str, authorization: str = olga.authorization) -> Answer:
+        return ask(door, method, "/dav/", headers={"Authorization": authorization, "Depth": "0"})
+
+    assert [status("PROPFIND").status for _ in range(6)] == [207] * 5 + [429]
+    refused = [status("MKCOL") for _ in range(3)][-1]
+    assert refused.status == 429
+    assert int(header(refused, "Retry-After")) >= 1
+    wrong = [status("GET", basic("olga", f"guess {number}")).status for number in range(4)]
+    assert wrong == [401, 401, 429, 429]

@@ -5,7 +5,11 @@ from __future__ import annotations
 import pytest
 
 from client_proxy.doors.webdav import moving
-from tests.fakes.webdav import DavPerson, header, message, tree
+from client_proxy.doors.webdav.changing import LONGEST_CHANGE_SECONDS, DavChanging
+from lockstep_store.runtime.http.api import RawReply
+from lockstep_store.wire.errors import Conflict, Problem
+from lockstep_store.wire.messages.folders import FolderChange, FolderProblem
+from tests.fakes.webdav import DavPerson, header, hrefs, message, tree
 
 
 @pytest.fixture
@@ -146,3 +150,61 @@ def test_a_listing_of_many_pages_is_whole(olga: DavPerson, bucket: str, monkeypa
 
     monkeypatch.setattr(resources, "list", small)
     assert olga.names(f"{bucket}/") == [f"/dav{bucket}/{name}" for name in names]
+
+
+def test_what_a_copy_leaves_out_is_named(olga: DavPerson, filled: str) -> None:
+    """Here a name in the copy that somebody has locked already."""
+    assert olga.api("POST", "/locks", b'{"paths": ["%s/copy/1"]}' % filled[1:].encode()).status == 200
+    answer = olga.copy(f"{filled}/d/", f"{filled}/copy/")
+    assert answer.status == 207
+    assert hrefs(answer) == [f"/dav{filled}/copy/1"]
+    assert b"423 Locked" in answer.body
+    assert olga.get(f"{filled}/copy/e/2").body == b"d/e/2"
+    assert olga.get(f"{filled}/copy/1").status == 404
+
+
+class _Job:
+    """A directory in which a large folder's change is as far as the test says. Sleeping takes no time."""
+
+    def __init__(self, *states: str) -> None:
+        self.states = list(states)
+        self.now = 0.0
+
+    def change(self, state: str) -> FolderChange:
+        problem = FolderProblem("d/kept", Problem("locked", 423, "olga has it"))
+        problems = [problem] if state == "incomplete" else []
+        counts = {"total": 900, "done": 0, "failed": len(problems), "began_at": 0.0}
+        return FolderChange("id", "delete", "team", "d/", "olga", state, **counts, problems=problems)  # type: ignore[arg-type]
+
+    def call(self, *_: object) -> FolderChange:
+        return self.change(self.states.pop(0) if self.states else "running")
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+    def finish(self) -> RawReply | None:
+        changing = DavChanging(None, self, None, None, self.sleep, lambda: self.now)  # type: ignore[arg-type]
+        return changing.finish("", self.change("running"))
+
+
+def test_a_large_folder_s_change_is_waited_for() -> None:
+    assert _Job("running", "running", "done").finish() is None
+
+
+def test_a_change_that_takes_long_goes_on_by_itself() -> None:
+    job = _Job()
+    reply = job.finish()
+    assert reply is not None
+    assert reply.status == 202
+    assert LONGEST_CHANGE_SECONDS < job.now < LONGEST_CHANGE_SECONDS + 1
+
+
+def test_what_a_large_change_leaves_is_named() -> None:
+    reply = _Job("incomplete").finish()
+    assert reply is not None
+    assert reply.status == 207
+    body = b"".join(reply.body)
+    assert b"/dav/team/d/kept" in body
+    assert b"423 Locked" in body
+    with pytest.raises(Conflict):
+        _Job("stopped").finish()

@@ -244,3 +244,23 @@ def test_somebody_with_rights_to_a_folder_alone_can_lock_and_write_there(
     assert eve.put(f"{bucket}/d/file", b"by eve", If=f"({held})").status == 204
     assert eve.unlock(f"{bucket}/d/file", held).status == 204
     assert eve.put(f"{bucket}/d/new", b"by eve").status == 201
+
+
+def test_renewing_keeps_the_lease_unless_another_is_asked_for(olga: DavPerson, bucket: str) -> None:
+    olga.put(f"{bucket}/a")
+    held = token(olga.lock(f"{bucket}/a", Timeout="Second-1800"))
+    renewed = olga.ask("LOCK", f"{bucket}/a", If=f"({held})")
+    assert tree(renewed).findtext(".//{DAV:}timeout") == "Second-1800"
+    renewed = olga.ask("LOCK", f"{bucket}/a", If=f"({held})", Timeout="Second-20")
+    assert tree(renewed).findtext(".//{DAV:}timeout") == "Second-20"
+    olga.unlock(f"{bucket}/a", held)
+
+
+def test_a_listing_shows_the_locks_of_what_is_in_the_folder(olga: DavPerson, eve: DavPerson, shared: str) -> None:
+    """Whoever took them, and through which door."""
+    olga.ask("MKCOL", f"{shared}/d")
+    _lock_of_api(eve, f"{shared}/plan")
+    token(olga.lock(f"{shared}/d/", owner="Olga"))
+    found = tree(olga.ask("PROPFIND", f"{shared}/", Depth="1")).findall("{DAV:}response")
+    owners = {one.findtext("{DAV:}href"): one.findtext(".//{DAV:}activelock/{DAV:}owner") for one in found}
+    assert owners == {f"/dav{shared}/": None, f"/dav{shared}/d/": "Olga", f"/dav{shared}/plan": "eve"}
