@@ -8,15 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from contextlib import closing, suppress
+from functools import partial
 from typing import TypeVar
 
 import msgspec
 from msgspec.structs import replace
 
+from client_proxy.core import found_types
 from client_proxy.core.blob_reader import BlobReader
 from client_proxy.core.blob_writer import BlobWriter, TrailingMetadata, no_trailing_metadata
 from client_proxy.core.composition import Composition, Stored
 from client_proxy.core.directory_client import DirectoryClient
+from client_proxy.core.found_types import KnownTypes
 from client_proxy.core.left_out_chunks import ReadableChunks
 from client_proxy.core.open_file import OpenFile
 from client_proxy.core.requests import Compose, Copy, Delete, PathChange, Read, Stat, Write
@@ -25,6 +28,7 @@ from client_proxy.encryption.named_keys import NamedKeyClient, NewContentKey
 from lockstep_store.runtime.clock import Clock, SystemClock
 from lockstep_store.wire.chunk_stream import StreamReader
 from lockstep_store.wire.codec import Call, decoder
+from lockstep_store.wire.content_types import Beginning
 from lockstep_store.wire.digest import Digest
 from lockstep_store.wire.errors import BadRequest, Damaged, Forbidden, LockstepError, NotFound, Unavailable
 from lockstep_store.wire.file_facts import stored_description, stored_tags
@@ -137,6 +141,9 @@ class FileStore:
         directory. A bucket that encrypts by default encrypts `blocks`, unless the request is `raw`.
         """
         item, key = self._begun(request)
+        if found_types.are_wanted(request):
+            blocks = beginning = Beginning(blocks)
+            trailing_metadata = found_types.added(trailing_metadata, beginning.metadata)
         if key is not None:
             return self._decrypted.write(item, blocks, trailing_metadata, key)
         return self._writer.write(item, blocks, trailing_metadata)
@@ -151,12 +158,16 @@ class FileStore:
         its bytes.
         """
         item, key = self._begun(request)
+        known = KnownTypes()
+        trailing = no_trailing_metadata
+        if found_types.are_wanted(request):
+            trailing = partial(known.of_stream, stream)
         if key is not None:
-            return self._decrypted.write_stream(item, stream, announced, key)
-        readable = ReadableChunks(lambda: self._readable_chunks(request))
-        return self._writer.write_chunks(item, stream, announced, readable)
+            return self._decrypted.write_stream(item, stream, announced, key, trailing)
+        readable = ReadableChunks(lambda: self._readable_chunks(request, known))
+        return self._writer.write_chunks(item, stream, announced, readable, trailing)
 
-    def _readable_chunks(self, request: Write) -> set[Digest]:
+    def _readable_chunks(self, request: Write, known: KnownTypes) -> set[Digest]:
         """The chunks that the request may leave out because the person may read them now."""
         digests: set[Digest] = set()
         for version in dict.fromkeys((None, request.base_version)):
@@ -165,7 +176,9 @@ class FileStore:
                 found = self._directory.lookup_at(where.item())
                 if not found.version.delete_marker:
                     with closing(self._reader.open(found.version, found.cursor)) as opened:
-                        digests.update(digest for digest, _ in opened.manifest().chunks)
+                        chunks = opened.manifest().chunks
+                        digests.update(digest for digest, _ in chunks)
+                        known.note(chunks, found.version)
         return digests
 
     def _begun(self, request: Write) -> tuple[BeginItem, NewContentKey | None]:

@@ -115,7 +115,12 @@ class BlobWriter:
             raise Unavailable(f"a file server lost chunks of {item.path!r} during the write; send it again") from error
 
     def write_chunks(
-        self, item: BeginItem, stream: StreamReader, announced: Digest | None, readable: Container[Digest] = ()
+        self,
+        item: BeginItem,
+        stream: StreamReader,
+        announced: Digest | None,
+        readable: Container[Digest] = (),
+        trailing_metadata: TrailingMetadata = no_trailing_metadata,
     ) -> CommittedReply:
         """Commit a client's chunk stream; BadDigest when its content is not the `announced` one.
 
@@ -130,7 +135,7 @@ class BlobWriter:
                 return linked(begun)
         left_out = LeftOutChunks(lambda digest: self._sent.has(item.credential, digest) or digest in readable)
         try:
-            return self._write(item, IncomingBody(left_out.checked(stream), no_trailing_metadata), begun)
+            return self._write(item, IncomingBody(left_out.checked(stream), trailing_metadata), begun)
         except MissingChunks as error:
             if begun is None or begun.master is None or not left_out.refused:
                 raise

@@ -94,14 +94,19 @@ class DecryptedFiles:
         return msgspec.structs.replace(committed, version=version)
 
     def write_stream(
-        self, item: BeginItem, stream: StreamReader, announced: Digest | None, new: NewContentKey
+        self,
+        item: BeginItem,
+        stream: StreamReader,
+        announced: Digest | None,
+        new: NewContentKey,
+        trailing_metadata: TrailingMetadata = no_trailing_metadata,
     ) -> CommittedReply:
         """Write a client's chunk stream as `write` does.
 
         MissingChunks names every chunk that came without bytes, because the cluster stores none of them decrypted.
         """
         try:
-            return self.write(item, _stream_bytes(stream, announced), no_trailing_metadata, new)
+            return self.write(item, _stream_bytes(stream, announced), trailing_metadata, new)
         except _WithoutBytes as lacking:
             raise MissingChunks(
                 "the bucket encrypts its files with a named key: send every chunk with its bytes",

@@ -19,6 +19,7 @@ from directory_server.files.versions import change_of
 from directory_server.metadata.statements import files, s3_settings
 from directory_server.metadata.store import MetadataStore, Row, Tx
 from directory_server.people.person import People
+from lockstep_store.wire.content_types import type_of
 from lockstep_store.wire.errors import BadRequest
 from lockstep_store.wire.file_facts import (
     Tag,
@@ -120,7 +121,7 @@ def _reply(place: Standing, request: FactsRequest, row: Row) -> FactsReply:
     reply = FactsReply(request.bucket, request.path, version.version, "", {}, "", None)
     if place.may(_read_action(request), request.path, version=request.version):
         facts = s3_settings.facts_of_version(place.reader, version.version)
-        reply.content_type = version.content_type
+        reply.content_type = type_of(version.path, version.content_type, version.metadata)
         reply.metadata = {name: value for name, value in version.metadata.items() if ":" not in name}
         reply.description = description_of(facts.get(DESCRIPTION))
         if place.may(_of_version(request, "s3:GetObjectTagging"), request.path, version=request.version):

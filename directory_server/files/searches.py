@@ -22,6 +22,7 @@ from directory_server.metadata.statements import buckets, files, listings, s3_se
 from directory_server.metadata.statements import search as rows
 from directory_server.metadata.store import MetadataStore, Reader
 from directory_server.people.person import People, Person
+from lockstep_store.wire.content_types import type_of
 from lockstep_store.wire.errors import BadRequest, Forbidden
 from lockstep_store.wire.file_facts import description_of, tags_of
 from lockstep_store.wire.messages.files import FileVersion
@@ -160,7 +161,8 @@ class _Page:
         if wanted.type or wanted.tag or wanted.description or sizes:
             if not file.readable:
                 return False
-            kind, half = file.content_type.casefold(), wanted.type.casefold().removesuffix("*").removesuffix("/")
+            kind = type_of(file.path, file.content_type, file.metadata).casefold()
+            half = wanted.type.casefold().removesuffix("*").removesuffix("/")
             if half and kind.partition(";")[0].strip() != half and kind.partition("/")[0] != half:
                 return False
             if file.size < (wanted.min_size or 0):

@@ -45,6 +45,7 @@ import msgspec
 
 from lockstep_store.wire.chunking import Chunk
 from lockstep_store.wire.codec import decoder, encode
+from lockstep_store.wire.content_types import BEGINNING_BYTES
 from lockstep_store.wire.digest import DIGEST_BYTES, Digest, chunk_digest
 from lockstep_store.wire.errors import BadDigest, BadRequest, IncompleteBody, TooLarge
 from lockstep_store.wire.manifest import MAX_CHUNK_BYTES, MAX_CHUNKS, Manifest
@@ -116,6 +117,8 @@ class StreamReader:
         self._expect_blob = expect_blob
         self._manifest: Manifest | None = None
         self.trailing_metadata: dict[str, str] = {}
+        self.first: Chunk | None = None
+        """The first chunk once it was read, with the BEGINNING_BYTES of its bytes that show a content's type."""
 
     @property
     def manifest(self) -> Manifest:
@@ -149,6 +152,8 @@ class StreamReader:
                 data = self._exactly(length)
                 if chunk_digest(data) != digest:
                     raise BadDigest(f"a chunk of {length} bytes does not match its digest {digest}")
+            if not seen:
+                self.first = Chunk(digest, length, None if data is None else data[:BEGINNING_BYTES])
             seen.append((digest, length))
             yield Chunk(digest, length, data)
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import random
 from typing import Any
 
 import pytest
 
+from lockstep_store.wire.chunking import chunk_bytes
 from tests.fakes.wsgi import Answer
 from tests.s3.people import document, statement
 from tests.s3.rig import S3Rig
@@ -86,6 +88,28 @@ def test_type_and_metadata_are_shown(ann: Person, bucket: str) -> None:
     ann.put(bucket, "b.txt", b"x", X_Lockstep_Metadata='{"origin": "mail"}')
     found = facts(ann, bucket, "b.txt")
     assert (found["content_type"], found["metadata"]) == ("text/plain; charset=utf-8", {"origin": "mail"})
+
+
+def test_the_type_is_found_where_nobody_tells_it(ann: Person, bucket: str) -> None:
+    """In the first bytes of plain bodies and of chunk streams, also where an edit leaves the first chunk out."""
+    picture = b"\x89PNG\r\n\x1a\n" + random.Random(1).randbytes(5_000_000)
+    assert ann.put(bucket, "picture", picture).status == 201
+    for path, expected in (("picture", "image/png"), ("k", "text/plain; charset=utf-8")):
+        got = ann.get(bucket, path)
+        assert got.headers["Content-Type"] == facts(ann, bucket, path)["content_type"] == expected
+    assert "X-Lockstep-Metadata" not in got.headers
+    assert ann.s3.head_object(Bucket=bucket, Key="picture")["Metadata"] == {}
+    chunks = list(chunk_bytes(picture + b"edited"))
+    assert len(chunks) > 2
+    assert ann.stream(bucket, "picture", [chunks[0]._replace(data=None), *chunks[1:]]).status == 200
+    assert facts(ann, bucket, "picture")["content_type"] == "image/png"
+    assert ann.stream(bucket, "other", chunks).status == 201
+    assert facts(ann, bucket, "other")["content_type"] == "image/png"
+    moved = {"source": {"bucket": bucket, "path": "other"}, "bucket": bucket, "path": "other.txt", "move": True}
+    ann.ask("POST", "/copy", json.dumps(moved).encode(), **JSON)
+    assert facts(ann, bucket, "other.txt")["content_type"] == "text/plain; charset=utf-8"
+    ann.put(bucket, "told", picture, Content_Type="image/x-own")
+    assert facts(ann, bucket, "told")["content_type"] == "image/x-own"
 
 
 @pytest.mark.parametrize("versioning", [False, True])

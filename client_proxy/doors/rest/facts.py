@@ -7,7 +7,6 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from client_proxy.core.content_types import guessed_type
 from client_proxy.core.directory_calls import Directory
 from client_proxy.doors.rest.json_body import JsonBody
 from client_proxy.doors.rest.operation import Answer, Content, Operation, Parameter
@@ -81,7 +80,7 @@ class FactsRoutes:
     def show(self, request: RestRequest) -> RawReply:
         """GET /facts."""
         wanted = FactsRequest(request.access(), request.bucket(), request.file_path(), request.version())
-        return _reply(self._directory.call(FACTS, wanted))
+        return json_reply(self._directory.call(FACTS, wanted))
 
     def change(self, request: RestRequest) -> RawReply:
         """PATCH /facts."""
@@ -96,10 +95,4 @@ class FactsRoutes:
             tags=body.tags,
             replace_tags=body.replace_tags,
         )
-        return _reply(self._directory.call(CHANGE_FACTS, wanted))
-
-
-def _reply(facts: FactsReply) -> RawReply:
-    """A reply with the type that a read would have."""
-    facts.content_type = facts.content_type or guessed_type(facts.path)
-    return json_reply(facts)
+        return json_reply(self._directory.call(CHANGE_FACTS, wanted))

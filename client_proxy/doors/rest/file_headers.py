@@ -12,12 +12,12 @@ from urllib.parse import quote
 
 import msgspec
 
-from client_proxy.core.content_types import UNKNOWN_TYPE, guessed_type
 from client_proxy.doors.rest.reply import Headers
 from lockstep_store.runtime.http.header_text import HEADER_NAME
 from lockstep_store.runtime.http.untrusted_content import UNTRUSTED_CONTENT
 from lockstep_store.wire.chunk_stream import CONTENT_TYPE as CHUNK_STREAM_TYPE
 from lockstep_store.wire.codec import decoder
+from lockstep_store.wire.content_types import FOUND_TYPE, UNKNOWN_TYPE, type_of
 from lockstep_store.wire.digest import Digest
 from lockstep_store.wire.errors import BadRequest
 from lockstep_store.wire.messages.files import MAX_METADATA_BYTES, FileVersion
@@ -50,7 +50,8 @@ _UNSPECIFIC = frozenset({UNKNOWN_TYPE, "application/x-www-form-urlencoded", CHUN
 
 def version_headers(version: FileVersion) -> Headers:
     """The headers that depend on the version alone, as a new list."""
-    headers = [*_fixed_headers(version.path, version.digest, version.content_type, int(version.created_at))]
+    found = version.metadata.get(FOUND_TYPE, "")
+    headers = [*_fixed_headers(version.path, version.digest, version.content_type, found, int(version.created_at))]
     # Lockstep's own entries have a colon in their names.
     metadata = {name: value for name, value in version.metadata.items() if HEADER_NAME.fullmatch(name)}
     if metadata:
@@ -129,9 +130,11 @@ def disposition(path: str, content_type: str) -> str:
 
 
 @lru_cache(maxsize=4096)
-def _fixed_headers(path: str, digest: Digest, content_type: str, created_at: int) -> tuple[tuple[str, str], ...]:
+def _fixed_headers(
+    path: str, digest: Digest, content_type: str, found: str, created_at: int
+) -> tuple[tuple[str, str], ...]:
     if not _CONTENT_TYPE.fullmatch(content_type):
-        content_type = guessed_type(path)
+        content_type = type_of(path, "", {FOUND_TYPE: found} if found else {})
     return (
         ("Content-Type", content_type),
         ("ETag", f'"{digest.hex()}"'),

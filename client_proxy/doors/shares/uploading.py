@@ -5,7 +5,6 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterator
 
-from client_proxy.core.content_types import guessed_type
 from client_proxy.core.directory_calls import Directory
 from client_proxy.core.requests import Write
 from client_proxy.doors.shares.files import SharedFiles
@@ -112,7 +111,6 @@ class ShareUploads:
                 attempt,
                 size=None,
                 preconditions=_NEW_ONLY,
-                content_type=guessed_type(attempt),
                 ask_first=True,
             )
             try:

@@ -11,7 +11,6 @@ from email.utils import formatdate
 
 import msgspec
 
-from client_proxy.core.content_types import guessed_type
 from client_proxy.doors.webdav.conditions import token_of
 from client_proxy.doors.webdav.held_locks import tag_of
 from client_proxy.doors.webdav.lock_lookup import FILE_CLIENT, FOLDER_CLIENT, SHARED_CLIENT
@@ -19,6 +18,7 @@ from client_proxy.doors.webdav.replies import status_line
 from client_proxy.doors.webdav.resources import Resource
 from client_proxy.doors.webdav.xml import DAV, XML_NAMESPACE, XmlElement, XmlName, empty, escape
 from lockstep_store.wire.codec import decoder
+from lockstep_store.wire.content_types import type_of
 from lockstep_store.wire.errors import BadRequest
 from lockstep_store.wire.messages.locks import LockInfo
 from lockstep_store.wire.messages.s3 import DEAD_PROPERTIES
@@ -70,7 +70,8 @@ def _getcontentlength(resource: Resource) -> str | None:
 def _getcontenttype(resource: Resource) -> str | None:
     if resource.version is None or resource.is_folder:
         return None
-    return escape(resource.version.content_type or guessed_type(resource.version.path))
+    version = resource.version
+    return escape(type_of(version.path, version.content_type, version.metadata))
 
 
 def _getetag(resource: Resource) -> str | None:

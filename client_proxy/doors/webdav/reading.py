@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import suppress
 from email.utils import formatdate
 
-from client_proxy.core.content_types import guessed_type
 from client_proxy.core.directory_calls import Directory
 from client_proxy.core.open_file import OpenFile
 from client_proxy.core.requests import Read
@@ -23,6 +22,7 @@ from lockstep_store.runtime.http import conditions
 from lockstep_store.runtime.http.api import RawReply
 from lockstep_store.runtime.http.content import StreamedContent, content_body
 from lockstep_store.runtime.http.untrusted_content import UNTRUSTED_CONTENT
+from lockstep_store.wire.content_types import guessed_type, type_of
 from lockstep_store.wire.errors import LockstepError, NotFound
 from lockstep_store.wire.messages.files import FileVersion
 from lockstep_store.wire.messages.locks import LockInfo
@@ -166,9 +166,9 @@ def lock_shown(lock: LockInfo, resource: Resource, owner: str = "", token: str =
 
 def content_headers(version: FileVersion) -> list[tuple[str, str]]:
     """The headers of a file's content. It is a download: a page in it must not run with this site's rights."""
-    kind = version.content_type
+    kind = type_of(version.path, version.content_type, version.metadata)
     return [
-        ("Content-Type", kind if kind.isascii() and kind.isprintable() and kind else guessed_type(version.path)),
+        ("Content-Type", kind if kind.isascii() and kind.isprintable() else guessed_type(version.path)),
         ("ETag", tag_of(version)),
         ("Last-Modified", formatdate(int(version.created_at), usegmt=True)),
         ("Accept-Ranges", "bytes"),

@@ -43,7 +43,7 @@ class FactsReply(Message, omit_defaults=False):
     path: PathText
     version: str
     content_type: str
-    """Empty if the writer stated none: doors then derive it from the name."""
+    """As a read shows it: stated by the writer, told by the name, or found in the content."""
     metadata: dict[str, str]
     """What its writer sent along, without Lockstep's own entries."""
     description: str

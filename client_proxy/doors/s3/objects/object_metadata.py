@@ -11,12 +11,12 @@ import re
 from collections.abc import Iterable, Mapping
 from urllib.parse import quote
 
-from client_proxy.core.content_types import guessed_type
 from client_proxy.doors.s3.protocol import checksums
 from client_proxy.doors.s3.protocol.parameters import Values
 from client_proxy.doors.s3.protocol.s3_errors import S3Error
 from client_proxy.doors.s3.protocol.timestamps import write_time
 from client_proxy.doors.s3.protocol.version_ids import version_id_of, written_version_id
+from lockstep_store.wire.content_types import type_of
 from lockstep_store.wire.messages.files import FileVersion
 from lockstep_store.wire.messages.s3 import CHECKSUM_ENTRIES, ETAG_ENTRY, etag_of_content
 
@@ -170,8 +170,8 @@ def own_metadata(version: FileVersion) -> dict[str, str]:
 
 
 def content_type_of(version: FileVersion) -> str:
-    """Return the content type that was written, or that the name suggests."""
-    return version.content_type or guessed_type(version.path)
+    """Return the content type that was written, that the name suggests, or that was found in the content."""
+    return type_of(version.path, version.content_type, version.metadata)
 
 
 def expires_of(version: FileVersion) -> str | None:
