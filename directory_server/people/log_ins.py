@@ -77,7 +77,9 @@ class LogIns:
         self.look_alikes = LookAlikes()
 
     def log_in(self, request: PasswordRequest) -> LoginReply:
-        """Issue a token, and with `register` make the account first. NotLoggedIn does not reveal which names exist.
+        """Issue a token, and with `register` make the account first.
+
+        NotLoggedIn does not reveal which names exist, unless people make accounts themselves.
 
         Raises SecondFactorNeeded when the password is right and the account needs a code, or a second factor.
         """
@@ -90,6 +92,10 @@ class LogIns:
             return self._register(prepared_name(typed), request)
         if row is not None and request.register == "must":
             raise AlreadyExists(f"there is an account {name!r} already: log in, or choose another name")
+        if row is None and is_open:  # then anybody can find out which names exist, by registering
+            self._guessing.check(name, request.address)
+            self._audit.note("log-in refused", "", address=request.address)
+            raise NotLoggedIn(f"there is no account {typed!r}", no_account=True)
         proven = self._check_password(name, row, request.password, request.address, "" if is_open else _CLOSED)
         proven.refuse_one_time()
 

@@ -25,14 +25,20 @@ from lockstep_store.wire.names import check_bucket
 class PeopleCalls(ApiCaller):
     """Log-ins, API keys and S3 access keys."""
 
-    def login(self, username: str, password: str, *, register: bool = False, code: str = "") -> LoginReply:
-        """Log in and use the token from now on. A new name creates an account; with `register` it must be new.
+    def login(
+        self, username: str, password: str, *, register: bool = False, create: bool = True, code: str = ""
+    ) -> LoginReply:
+        """Log in and use the token from now on.
+
+        A new name creates an account, unless `create` is false; with `register` it must be new. Where people make
+        accounts themselves, NotLoggedIn has the fact `no_account` for a new name that creates none.
 
         `code` is one of the authenticator app, or a recovery code. Raises SecondFactorNeeded if one is needed, or if
         the account must set up a second factor first, which also a new account may have to.
         """
         address = "/api/v1/auth/register" if register else "/api/v1/auth/login"
-        reply = self._ask(LoginReply, "POST", address, message=_with_code(code, username=username, password=password))
+        message = _with_code(code, username=username, password=password, **({} if create else {"create": False}))
+        reply = self._ask(LoginReply, "POST", address, message=message)
         if reply.token:
             self.transport.credential = reply.token
         elif reply.must_enrol:
@@ -86,7 +92,7 @@ class PeopleCalls(ApiCaller):
         self.transport.request("DELETE", f"/api/v1/auth/s3-keys/{segment(access_key_id)}", repeatable=True)
 
 
-def _with_code(code: str, **body: str) -> dict[str, str]:
+def _with_code(code: str, **body: str | bool) -> dict[str, str | bool]:
     return {**body, "code": code} if code else body
 
 

@@ -32,6 +32,7 @@ LONGEST_PAUSE_SECONDS = 10.0
 BUSY_SECONDS = 10.0
 """No retry after this time: a proxy itself waits for the directory before it replies 503."""
 BLOCK_BYTES = 1024 * 1024
+DELAY_SECONDS = 2.0
 _BUSY = (502, 503, 504)
 
 _BY_STATUS: dict[int, type[LockstepError]] = {
@@ -87,6 +88,8 @@ class ApiTransport:
         self._own = threading.local()
         self._guard = threading.Lock()
         self._sessions: list[requests.Session] = []
+        self.on_delay: Callable[[], None] | None = None
+        """Called, by another thread, when a reply that should come at once has not come after two seconds."""
 
     def request(
         self,
@@ -107,6 +110,28 @@ class ApiTransport:
         the proxy returns 503; any call is, if nothing was sent, or a rate limit refused it for a few seconds. A `body`
         is sent once; callers decide about a retry.
         """
+        if self.on_delay is None or body is not None or read_seconds is not None:
+            return self._request(method, path, params, headers, message, body, read_seconds, repeatable, stream)
+        notice = threading.Timer(DELAY_SECONDS, self.on_delay)
+        notice.daemon = True
+        notice.start()
+        try:
+            return self._request(method, path, params, headers, message, body, read_seconds, repeatable, stream)
+        finally:
+            notice.cancel()
+
+    def _request(
+        self,
+        method: str,
+        path: str,
+        params: Mapping[str, str] | None,
+        headers: Mapping[str, str] | None,
+        message: Any,
+        body: Body | None,
+        read_seconds: float | None,
+        repeatable: bool | None,
+        stream: bool,
+    ) -> requests.Response:
         if repeatable is None:
             repeatable = method in ("GET", "HEAD")
         pauses = iter(() if body is not None else self._pauses)

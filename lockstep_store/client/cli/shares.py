@@ -12,9 +12,10 @@ from lockstep_store.client.cli.command import App, Group, pass_app
 from lockstep_store.client.cli.log_in_questions import ask_password
 from lockstep_store.client.cli.names import Name, NameType
 from lockstep_store.client.text import formatting
+from lockstep_store.client.text.shares import made_text, shares_text
 from lockstep_store.runtime.options import parse_size
 from lockstep_store.wire.errors import BadRequest
-from lockstep_store.wire.messages.shares import DAY_SECONDS, LinkRule, ShareLink
+from lockstep_store.wire.messages.shares import DAY_SECONDS, LinkRule
 
 _UNITS = {
     "s": 1.0,
@@ -84,8 +85,7 @@ def create(
         note=note,
     )
     address = api.share_address(made)
-    ends = "never expires" if made.expires_at is None else f"expires {formatting.when(made.expires_at)}"
-    app.show(f"{address}\nlink {made.id}, {ends}; this address is not shown again", {"share": made, "address": address})
+    app.show(made_text(made, address), {"share": made, "address": address})
 
 
 @share.command("list")
@@ -94,9 +94,7 @@ def create(
 def list_shares(app: App, bucket: str) -> None:
     """List your links."""
     found = app.api().shares(bucket)
-    head = ("link", "by", "shares", "for", "uses", "ends", "state")
-    text = formatting.table(head, [_row(one) for one in found], right="uses") if found else "no links"
-    app.show(text, {"shares": found})
+    app.show(shares_text(found), {"shares": found})
 
 
 @share.command("revoke")
@@ -144,12 +142,3 @@ def _seconds(text: str) -> float | None:
     if found is None or not int(found[1]):
         raise BadRequest(f"{text!r} is no time: write a number and s, m, h, d, w or y, such as 30d, or `{_NEVER}`")
     return int(found[1]) * _UNITS[found[2]]
-
-
-def _row(one: ShareLink) -> tuple[str, ...]:
-    uses = str(one.uses) if one.max_uses is None else f"{one.uses}/{one.max_uses}"
-    what = formatting.safe(f"{one.bucket}:{one.path}")
-    kind = f"{one.mode}, password" if one.has_password else one.mode
-    ends = "never" if one.expires_at is None else formatting.when(one.expires_at)
-    named = f"{what} ({formatting.safe(one.note)})" if one.note else what
-    return one.id, formatting.safe(one.account), named, kind, uses, ends, one.state.replace("_", " ")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+
 from lockstep_store.client.api.answers import RemoteFile
 from lockstep_store.client.api.calls import ApiCalls
 from lockstep_store.client.local_storage import LocalFileError, LocalStorage
@@ -9,12 +11,14 @@ from lockstep_store.client.menu.terminal import Terminal
 from lockstep_store.client.text import formatting
 from lockstep_store.client.text.progress_bars import file_bar, tree_bar
 from lockstep_store.client.transfers import ReadCheck, TreeReport, download, put_tree, upload
-from lockstep_store.wire.errors import BadRequest, NotFound
+from lockstep_store.wire.errors import BadRequest, LockstepError, NotFound
 from lockstep_store.wire.messages.files import FileVersion
 from lockstep_store.wire.names import FILES_BUCKET, check_path
 
 SHOWN_BYTES = 1024 * 1024
 SHOWN_NAMES = 20
+COMPLETED_NAMES = 200
+FOUND_NAMES = 50
 RENAME = " -> "
 
 
@@ -30,18 +34,47 @@ class FileRequests:
 
     def list(self, prefix: str) -> None:
         """List all files, or those whose names begin with `prefix`."""
+        self._terminal.page(self._listing(prefix))
+
+    def _listing(self, prefix: str) -> Iterator[str]:
         count = total = 0
         for page in self._api.list_pages(prefix):
             if page.files:
-                self._terminal.say(formatting.files_table(page.files, self._terminal.width))
+                yield formatting.files_table(page.files, self._terminal.width)
             count += len(page.files)
             total += sum(file.size for file in page.files)
         if count:
-            self._terminal.say(f"{formatting.counted(count, 'file')}, {formatting.size(total)}")
+            yield f"{formatting.counted(count, 'file')}, {formatting.size(total)}"
         elif prefix:
-            self._terminal.say(f"No file's name begins with {formatting.safe(prefix)}.")
+            yield f"No file's name begins with {formatting.safe(prefix)}."
         else:
-            self._terminal.say("No files yet. Upload one with 4, or write one with 3.")
+            yield "No files yet. Upload one with 4, or write one with 3."
+
+    def names(self, beginning: str) -> Iterable[str]:
+        """Files and folders whose names begin so; none when the cluster cannot say."""
+        try:
+            page = self._api.list_page(beginning, delimiter="/", limit=COMPLETED_NAMES)
+        except LockstepError:
+            return ()
+        return [*page.prefixes, *(file.path for file in page.files)]
+
+    def local_names(self, beginning: str) -> Iterable[str]:
+        """The same for files that can be uploaded."""
+        return [name for name in self._storage.names() if name.startswith(beginning)][:COMPLETED_NAMES]
+
+    def search(self, words: str) -> None:
+        """Find files by words in their names."""
+        found = self._api.search_page(words, bucket=FILES_BUCKET, limit=FOUND_NAMES)
+        if not found.hits:
+            self._terminal.say(f"Nothing found for {formatting.safe(words)}.")
+        else:
+            self._terminal.page([formatting.files_table([hit.file for hit in found.hits], self._terminal.width)])
+        if found.hits and found.hits[0].match == "similar":
+            self._terminal.say("No name has these words; these are similar.")
+        if found.next_after is not None:
+            self._terminal.say("There are more: add words.")
+        if not found.complete:
+            self._terminal.say("The search index is still being filled: some older files are not found yet.")
 
     def read(self, path: str) -> None:
         """Show a file's text."""

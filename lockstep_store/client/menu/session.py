@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from lockstep_store.client.api.calls import ApiCalls
 from lockstep_store.client.local_storage import LocalStorage
 from lockstep_store.client.menu.file_requests import FileRequests
+from lockstep_store.client.menu.log_in import LogIn, RefusedLogIn
 from lockstep_store.client.menu.people_requests import PeopleRequests
-from lockstep_store.client.menu.second_factor_requests import MUST_ENROL, SecondFactorRequests
-from lockstep_store.client.menu.sign_on import MenuSignOn
+from lockstep_store.client.menu.second_factor_requests import SecondFactorRequests
+from lockstep_store.client.menu.share_requests import ShareRequests
 from lockstep_store.client.menu.state_requests import StateRequests
 from lockstep_store.client.menu.terminal import EndOfInput, Terminal
 from lockstep_store.client.menu.writing import Writing
 from lockstep_store.client.text import formatting
-from lockstep_store.wire.errors import LockstepError, NotLoggedIn, SecondFactorNeeded, Unavailable
+from lockstep_store.wire.errors import LockstepError, NotLoggedIn, Unavailable
 from lockstep_store.wire.messages.people import LoginReply
 
-LOGIN_ATTEMPTS = 5
 OK, NOT_LOGGED_IN, UNAVAILABLE = 0, 4, 7
 _LEAVE_WORDS = ("q", "quit", "exit", "bye", "logout", "log out")
 _NUMBERED = re.compile(r"(\d+)[.):]?(?:\s+(.*))?", re.DOTALL)
@@ -31,12 +31,16 @@ class _Leave(Exception):
 
 @dataclass(frozen=True)
 class _Entry:
-    """A numbered request. `question` asks for the name it needs; empty if it needs none."""
+    """A numbered request.
+
+    `question` asks for the name it needs; empty if it needs none. `names` completes that name.
+    """
 
     title: str
     words: tuple[str, ...]
     action: Callable[[str], None]
     question: str = ""
+    names: Callable[[str], Iterable[str]] | None = None
     for_administrators: bool = False
 
 
@@ -52,22 +56,27 @@ class Session:
         self._state = StateRequests(api, terminal)
         self._factor = SecondFactorRequests(api, terminal)
         self._people = PeopleRequests(api, terminal, self._factor)
-        self._sign_on = MenuSignOn(api, terminal)
+        self._log_in = LogIn(api, terminal, self._factor, self._people)
+        api.transport.on_delay = self._say_delay
+        shares = ShareRequests(api, terminal)
         self._is_admin = False
         folder = f"{storage.root.name or storage.root}/"
         self._all_entries = (
-            _Entry("list files", ("list", "ls", "files"), files.list),
-            _Entry("read a file", ("read", "cat"), files.read, "File to read: "),
-            _Entry("write to a file", ("write", "edit"), writing.write, "File to write to: "),
-            _Entry(f"upload from {folder}", ("upload", "put"), files.upload, "File to upload: "),
-            _Entry(f"download to {folder}", ("download", "get"), files.download, "File to download: "),
-            _Entry("delete a file", ("delete", "rm"), files.delete, "File to delete: "),
-            _Entry("versions of a file", ("versions",), files.versions, "File whose versions to show: "),
+            _Entry("list files", ("list", "ls", "files"), files.list, names=files.names),
+            _Entry("read a file", ("read", "cat"), files.read, "File to read: ", files.names),
+            _Entry("write to a file", ("write", "edit"), writing.write, "File to write to: ", files.names),
+            _Entry(f"upload from {folder}", ("upload", "put"), files.upload, "File to upload: ", files.local_names),
+            _Entry(f"download to {folder}", ("download", "get"), files.download, "File to download: ", files.names),
+            _Entry("delete a file", ("delete", "rm"), files.delete, "File to delete: ", files.names),
+            _Entry("versions of a file", ("versions",), files.versions, "File whose versions to show: ", files.names),
             _Entry("locks: yours, all, the queue", ("locks",), self._state.locks),
             _Entry("cluster state", ("cluster", "status"), self._state.cluster),
             _Entry("log out and leave", _LEAVE_WORDS, self._leave),
             _Entry("change your password", ("password", "passwd"), self._people.change_password),
             _Entry("your second factor", ("mfa", "second factor"), self._factor.manage),
+            _Entry("search for files", ("search", "find"), files.search, "Words in the name: "),
+            _Entry("share a file by a link", ("share",), shares.share, "File or folder/ to share: ", files.names),
+            _Entry("your share links", ("links", "shares"), shares.list),
             _Entry("accounts of people", ("accounts", "users"), self._people.accounts, for_administrators=True),
             _Entry("security events", ("events", "audit"), self._people.events, for_administrators=True),
         )
@@ -77,6 +86,7 @@ class Session:
             "restore": files.restore_version,
             "release": self._state.release,
             "break": self._state.break_lock,
+            "revoke": shares.revoke,
         }
         self._before_upload = files.show_folder
 
@@ -89,7 +99,7 @@ class Session:
         """Run the session and return its exit code."""
         self._terminal.say(f"Lockstep at {self._api.url}")
         try:
-            code = self._log_in()
+            code = self._enter()
             if code != OK:
                 return code
             self._show_menu()
@@ -99,48 +109,16 @@ class Session:
             self._log_out()
             return OK
 
-    def _log_in(self) -> int:
-        refused, offers = False, self._sign_on.offers()
-        for _ in range(LOGIN_ATTEMPTS):
-            try:
-                name = self._terminal.ask(self._sign_on.question(offers))
-                if not name and not offers:
-                    continue
-                password = self._terminal.ask_secret("Password: ") if name else ""
-            except EndOfInput:
-                if refused:
-                    return NOT_LOGGED_IN
-                raise
-            try:
-                reply = self._log_in_as(name, password) if name else self._sign_on.log_in(offers)
-            except EndOfInput:
-                return NOT_LOGGED_IN
-            except Unavailable as error:
-                self._terminal.tell(f"Cannot log in now: {error}")
-                return UNAVAILABLE
-            except LockstepError as error:
-                self._terminal.tell(f"Not logged in: {error}")
-                refused = True
-                continue
-            self._welcome(reply, name)
-            return OK
-        self._terminal.say("Too many wrong passwords: start again when you know it.")
-        return NOT_LOGGED_IN
-
-    def _log_in_as(self, name: str, password: str) -> LoginReply:
-        """Log in; someone with a one-time password sets another one first, and a second factor asks for a code."""
+    def _enter(self) -> int:
         try:
-            return self._factor.with_code(lambda code: self._api.login(name, password, code=code))
-        except SecondFactorNeeded as error:
-            if error.facts.get("reason") != "enrol":
-                raise
-            self._terminal.tell(MUST_ENROL)
-            return self._factor.enrol(name, password)
-        except NotLoggedIn as error:
-            if not error.facts.get("must_change"):
-                raise
-        self._terminal.say("This is a one-time password: set your own.")
-        return self._people.set_password(name, password)
+            name, reply = self._log_in.run()
+        except RefusedLogIn:
+            return NOT_LOGGED_IN
+        except Unavailable as error:
+            self._terminal.tell(f"Cannot log in now: {error}")
+            return UNAVAILABLE
+        self._welcome(reply, name)
+        return OK
 
     def _welcome(self, reply: LoginReply, name: str) -> None:
         self._account = reply.account or name
@@ -175,7 +153,7 @@ class Session:
         self._terminal.say("Type a number, or a number and a file's name: 3 notes.txt. Enter: this menu.")
 
     def _next_request(self) -> None:
-        line = self._terminal.ask(f"\n{formatting.safe(self._account)}> ")
+        line = self._terminal.ask(f"\n{formatting.safe(self._account)}> ", self._completions, request=True)
         if not line or line in ("?", "help", "menu"):
             self._show_menu()
             return
@@ -186,7 +164,7 @@ class Session:
                 self._terminal.tell(f"Not done: {formatting.safe_lines(str(error))}")
                 return
             self._terminal.tell(f"Your log-in has ended ({error}). Log in again:")
-            if self._log_in() != OK:
+            if self._enter() != OK:
                 raise _Leave from error
             self._terminal.say("Please repeat your request.")
         except LockstepError as error:
@@ -215,11 +193,24 @@ class Session:
         if entry.question and not argument:
             if entry.words[0] == "upload":
                 self._before_upload()
-            argument = self._terminal.ask(entry.question)
+            argument = self._terminal.ask(entry.question, entry.names)
             if not argument:
                 self._terminal.say("No name given; nothing was done.")
                 return
         entry.action(argument)
+
+    def _completions(self, line: str) -> Iterable[str]:
+        """What a request so far may go on as."""
+        entry, name = self._understand(line)
+        if entry is None or (not name and not line.endswith(" ")):
+            return sorted(word for one in self._entries for word in one.words if word.startswith(line.lower()))
+        if entry.names is None:
+            return ()
+        head = line[: len(line) - len(name)]
+        return [head + found for found in entry.names(name)]
+
+    def _say_delay(self) -> None:
+        self._terminal.tell("The cluster has not answered yet; still trying (Ctrl-C gives up).")
 
     def _understand(self, line: str) -> tuple[_Entry | None, str]:
         numbered = _NUMBERED.fullmatch(line)

@@ -7,15 +7,24 @@ and the stream's buffer would hide it. Lines typed ahead are kept for later ques
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import select
 import shutil
+import subprocess
+import sys
 import termios
 import textwrap
-from collections.abc import Iterator
-from typing import TextIO
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, TextIO
 
+from lockstep_store.client.credentials import config_folder
 from lockstep_store.client.text import formatting
+
+if TYPE_CHECKING:
+    from lockstep_store.client.menu.line_editor import Completions, LineEditor
+
+HISTORY = "menu-history"
 
 
 class EndOfInput(Exception):
@@ -35,6 +44,7 @@ class Terminal:
         self._last_status = ""
         self.ended = False
         self.interactive = input.isatty() and output.isatty()
+        self._line_editor: LineEditor | None = None
         reconfigure = getattr(output, "reconfigure", None)
         if reconfigure is not None:
             reconfigure(errors="backslashreplace")
@@ -70,8 +80,26 @@ class Terminal:
         self._last_status = text
         self.output.flush()
 
-    def ask(self, question: str) -> str:
-        """The next line, stripped. Raises EndOfInput."""
+    def page(self, lines: Iterable[str]) -> None:
+        """Print lines, through a pager if there are more than the terminal shows at once."""
+        height = shutil.get_terminal_size((formatting.WIDTH, 24)).lines - 2
+        begun: list[str] = []
+        rest = iter(lines)
+        if self.interactive and self.output is sys.stdout and os.environ.get("TERM") != "dumb":
+            for line in rest:
+                begun += line.split("\n")
+                if len(begun) > height and _page(self.output, begun, rest):
+                    return
+        for line in itertools.chain(begun, rest):
+            self.say(line)
+
+    def ask(self, question: str, completions: Completions | None = None, *, request: bool = False) -> str:
+        """The next line, stripped. Raises EndOfInput.
+
+        On a terminal, Tab completes names with `completions`, and a `request` can be found again with Up.
+        """
+        if self.interactive and b"\n" not in self._buffer and os.environ.get("TERM") != "dumb":
+            return self._edited(question, completions, request=request).strip()
         self._clear_status()
         self.output.write(question)
         self.output.flush()
@@ -81,6 +109,25 @@ class Terminal:
             self.output.write(line + "\n")
             self.output.flush()
         return line.strip()
+
+    def _edited(self, question: str, completions: Completions | None, *, request: bool) -> str:
+        self._clear_status()
+        if self._line_editor is None:
+            from lockstep_store.client.menu.line_editor import LineEditor
+
+            self._line_editor = LineEditor(self._input, self.output, config_folder(os.environ) / HISTORY)
+        above, newline, question = question.rpartition("\n")
+        self.output.write(above + newline)
+        self.output.flush()
+        begun = self._buffer.decode("utf-8", "surrogateescape")
+        self._buffer.clear()
+        self.ended = False
+        try:
+            line, later = self._line_editor.ask(question, begun, completions, request=request)
+        except EOFError:
+            raise EndOfInput from None
+        self._buffer += later.encode("utf-8", "surrogateescape")
+        return line
 
     def ask_secret(self, question: str) -> str:
         """The next line unstripped, and without echo on a terminal. Raises EndOfInput."""
@@ -173,3 +220,23 @@ def _descriptor(stream: TextIO) -> int | None:
         return stream.fileno()
     except (OSError, ValueError, AttributeError):
         return None
+
+
+def _page(output: TextIO, begun: list[str], rest: Iterator[str]) -> bool:
+    """Show lines in $PAGER, or less; False if there is none, and nothing was shown."""
+    command = os.environ.get("PAGER") or "less"
+    # People may have been given the menu alone: less must start no shell or editor for them.
+    environment = {"LESS": "FRX", **os.environ, "LESSSECURE": "1"}
+    if shutil.which(command.split()[0]) is None:
+        return False
+    pager = subprocess.Popen(command.split(), stdin=subprocess.PIPE, stdout=output, env=environment)
+    assert pager.stdin is not None
+    try:
+        with contextlib.suppress(BrokenPipeError), pager.stdin as pipe:  # broken: somebody has seen enough
+            for line in itertools.chain(begun, rest):
+                pipe.write(f"{line}\n".encode("utf-8", "backslashreplace"))
+    finally:
+        while pager.poll() is None:
+            with contextlib.suppress(KeyboardInterrupt):  # the pager has got it, too, and knows what it means there
+                pager.wait()
+    return True

@@ -7,12 +7,14 @@ import io
 import os
 import pty
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 from lockstep_store.client.menu import run_menu
 from tests.fakes.rest import RestServer
 
 PATIENCE_SECONDS = 60.0
+Menu = Callable[..., str]
 
 
 def script(server: RestServer, folder: Path, *lines: str, name: str = "ann", code: int = 0) -> str:
@@ -40,6 +42,7 @@ class Person:
             self._reads, writing = os.pipe()
             self._source = os.fdopen(reading, "r")
             self._output = os.fdopen(writing, "w")
+        self._terminal = terminal
         self._open = {self._ours, self._reads}
         self.seen = ""
         self._new = threading.Condition()
@@ -69,6 +72,8 @@ class Person:
 
     def sees(self, text: str) -> str:
         """Wait for `text`, and forget everything up to it."""
+        if self._terminal:
+            text = text.rstrip()  # a line editor moves the cursor over a space
         with self._new:
             found = self._new.wait_for(lambda: text in self.seen, PATIENCE_SECONDS)
             assert found, f"{text!r} was not said; instead:\n{self.seen}"
@@ -76,7 +81,10 @@ class Person:
             return before + text
 
     def types(self, line: str) -> None:
-        os.write(self._ours, f"{line}\n".encode())
+        self.presses(f"{line}\n")
+
+    def presses(self, keys: str) -> None:
+        os.write(self._ours, keys.encode())
 
     def logs_in(self, name: str, password: str = "secret") -> None:
         self.sees("User name")

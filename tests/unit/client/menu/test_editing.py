@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -101,10 +102,10 @@ def test_ctrl_c_during_an_edit_says_where_the_copy_is(
     """Ctrl-C at the question is a cancel: nothing is saved, the lock is free, and we say where the work is."""
     ask = Terminal.ask
 
-    def interrupted(terminal: Terminal, question: str) -> str:
+    def interrupted(terminal: Terminal, question: str, *more: Any, **options: Any) -> str:
         if question.startswith("Edit it now"):
             raise KeyboardInterrupt
-        return ask(terminal, question)
+        return ask(terminal, question, *more, **options)
 
     monkeypatch.setattr(Terminal, "ask", interrupted)
     server.core.save("f", b"before")

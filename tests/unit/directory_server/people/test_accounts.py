@@ -179,13 +179,17 @@ def test_closed_registration_makes_no_accounts(tmp_path: Path) -> None:
         door.log_in("ann")
     with pytest.raises(Forbidden):
         door.log_in("ann", register="must")
+    with pytest.raises(NotLoggedIn, match="the name or the password is wrong") as refused:
+        door.log_in("ann", register="never")
+    assert not refused.value.facts, "which names exist is not for strangers"
     door.store.close()
 
 
 def test_registering_and_logging_in_can_be_kept_apart(door: Door) -> None:
-    """`must` refuses a known name, `never` an unknown one."""
-    with pytest.raises(NotLoggedIn):
+    """`must` refuses a known name, `never` an unknown one: a menu asks whether it was mistyped."""
+    with pytest.raises(NotLoggedIn, match="there is no account 'ann'") as refused:
         door.log_in("ann", register="never")
+    assert refused.value.facts == {"no_account": True}
     assert door.log_in("ann", register="must").created
     with pytest.raises(AlreadyExists):
         door.log_in("ann", register="must")
