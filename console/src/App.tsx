@@ -11,6 +11,7 @@ import { Shell } from './shell/Shell';
 import { useTexts } from './texts';
 
 // What most people do not open at once is loaded when they do.
+const EditPage = lazy(() => import('./edit/EditPage').then((part) => ({ default: part.EditPage })));
 const LinksPage = lazy(() => import('./sharing/LinksPage').then((part) => ({ default: part.LinksPage })));
 const LocksPage = lazy(() => import('./locks/LocksPage').then((part) => ({ default: part.LocksPage })));
 const SearchPage = lazy(() => import('./search/SearchPage').then((part) => ({ default: part.SearchPage })));
@@ -41,10 +42,11 @@ export function App() {
 function Page({ account }: { account: Account }) {
   const place = usePlace();
   return (
-    <PageBoundary key={place.page}>
+    <PageBoundary key={place.page === 'edit' ? `${place.bucket}/${place.path}` : place.page}>
       {place.page === 'files' && <FilesPage account={account} />}
       {place.page === 'search' && <SearchPage {...place} />}
       {place.page === 'trash' && <TrashPage account={account} bucket={place.bucket} />}
+      {place.page === 'edit' && <EditPage account={account} bucket={place.bucket} path={place.path} />}
       {place.page === 'links' && <LinksPage />}
       {place.page === 'locks' && <LocksPage account={account} />}
     </PageBoundary>

@@ -5,6 +5,7 @@ export type Place =
   | { page: 'files'; bucket: string; folder: string }
   | { page: 'search'; search: Search }
   | { page: 'trash'; bucket: string }
+  | { page: 'edit'; bucket: string; path: string }
   | { page: 'links' }
   | { page: 'locks' };
 
@@ -28,6 +29,7 @@ export function placeOf(address: string): Place {
   const parts = pathname.slice(BASE.length).split('/').filter(Boolean).map(decoded);
   if (parts[0] === 'locks' || parts[0] === 'links') return { page: parts[0] };
   if (parts[0] === 'trash' && parts[1]) return { page: 'trash', bucket: parts[1] };
+  if (parts[0] === 'edit' && parts[2]) return { page: 'edit', bucket: parts[1] ?? '', path: parts[2] };
   if (parts[0] === 'search') return { page: 'search', search: searchOf(new URLSearchParams(query)) };
   const [, bucket = '', ...folders] = parts[0] === 'files' ? parts : [];
   return { page: 'files', bucket, folder: folders.map((name) => `${name}/`).join('') };
@@ -39,6 +41,8 @@ export function addressOf(place: Place): string {
     case 'links':
     case 'locks':
       return `${BASE}/${place.page}`;
+    case 'edit': // the path is one part: it may have empty names
+      return [BASE, 'edit', place.bucket, place.path].map((part, index) => (index ? encodeURIComponent(part) : part)).join('/');
     case 'trash':
       return `${BASE}/trash/${encodeURIComponent(place.bucket)}`;
     case 'search':

@@ -41,6 +41,11 @@ class ConsolePage:
         self.page.get_by_label("Password again").fill(password)
         self.page.get_by_role("button", name="Create the account").click()
 
+    def visit(self, place: str) -> None:
+        """Open the page at `/console/PLACE` once the person is signed in."""
+        self.page.get_by_role("button", name="Sign out").wait_for()
+        self.page.goto(f"{self.url}/console/{place}")
+
     def open_bucket(self, name: str = "files") -> None:
         self.page.get_by_role("link", name="Files", exact=True).click()
         self.page.get_by_role("list", name="Buckets").get_by_role("link", name=name, exact=True).click()

@@ -2,9 +2,10 @@ import { Breadcrumbs, Button, FileButton, Group, Loader, Menu, Text, TextInput }
 import { type DragEvent, lazy, Suspense, useCallback, useEffect, useRef, useState } from 'react';
 
 import { fileAddress } from '../api/client';
+import { mayBeText } from '../edit/text';
 import { LockBadge, LockMenuItem } from '../locks/LockMarks';
 import { useLocks } from '../locks/useLocks';
-import { NO_SEARCH } from '../router';
+import { goTo, NO_SEARCH } from '../router';
 import type { Account } from '../session/session';
 import { Failed } from '../shell/Failed';
 import { useNotices } from '../shell/notices';
@@ -139,6 +140,9 @@ export function FolderPage({ account, bucket, folder }: Props) {
                 <Menu.Item component="a" href={fileAddress(bucket, entry.path)} download={entry.name}>
                   {texts.files.download}
                 </Menu.Item>
+              )}
+              {canWrite && entry.readable && mayBeText(entry.name, entry.size) && (
+                <Menu.Item onClick={() => goTo({ page: 'edit', bucket, path: entry.path })}>{texts.edit.edit}</Menu.Item>
               )}
               <Menu.Item onClick={() => setDialog({ kind: 'versions', entry })}>{texts.files.versions}</Menu.Item>
               <Menu.Item onClick={() => setSharing(entry.path)}>{texts.sharing.share}</Menu.Item>

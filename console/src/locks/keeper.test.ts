@@ -13,7 +13,7 @@ vi.stubGlobal('fetch', async (request: Request) => {
 });
 const { Keeper } = await import('./keeper');
 
-const granted = (id: string) => () => Response.json({ lock: { id }, holders: [] });
+const granted = (id: string) => () => Response.json({ lock: { id, number: 7 }, holders: [] });
 const queued = (place: number) => () => Response.json({ waiter: { id: 'w', place }, holders: [] }, { status: 202 });
 const refused = (status: number, code: string) => () => Response.json({ code, detail: 'no' }, { status });
 
@@ -96,5 +96,21 @@ describe('the keeper of locks', () => {
     will(refused(409, 'deadlock'));
     await expect(keeper.take('files', 'f')).rejects.toMatchObject({ problem: { code: 'deadlock' } });
     expect(storage.kept).toBe('[]');
+  });
+
+  it('knows what it keeps, says when that changes, and lets one go', async () => {
+    const { keeper } = made();
+    const told = vi.fn();
+    const stop = keeper.subscribe(told);
+    will(granted('L1'));
+    await keeper.take('files', 'a');
+    expect(keeper.find('files', 'a')).toMatchObject({ lock: 'L1', number: 7 });
+    expect(keeper.find('files', 'b')).toBeUndefined();
+    will(() => new Response(null, { status: 204 }));
+    await keeper.drop('files', 'a');
+    expect(asked.at(-1)).toMatchObject({ method: 'DELETE', url: '/api/v1/locks/L1' });
+    expect(keeper.find('files', 'a')).toBeUndefined();
+    expect(told).toHaveBeenCalledTimes(2);
+    stop();
   });
 });

@@ -17,6 +17,8 @@ export interface Kept {
   path: string;
   /** The id of the lock; empty while in line. */
   lock: string;
+  /** The number of the lock, for writes under it. */
+  number?: number;
   /** The id with which the request for it is repeated. */
   request: string;
 }
@@ -29,11 +31,31 @@ export interface Events {
 
 export class Keeper {
   private kept: Kept[];
+  private readonly listeners = new Set<() => void>();
   private timer: ReturnType<typeof setInterval> | undefined;
   private events: Events = { granted: () => {}, waiting: () => {}, lost: () => {} };
 
   constructor(private readonly storage: Pick<Storage, 'getItem' | 'setItem'>) {
     this.kept = JSON.parse(storage.getItem(STORED) ?? '[]') as Kept[];
+  }
+
+  readonly subscribe = (listener: () => void): (() => void) => {
+    this.listeners.add(listener);
+    return () => this.listeners.delete(listener);
+  };
+
+  /** The lock on a path, or the place in line for it, that this page keeps. */
+  find(bucket: string, path: string): Readonly<Kept> | undefined {
+    return this.kept.find((one) => one.bucket === bucket && one.path === path);
+  }
+
+  /** Release the lock on a path, or leave the line for it. If the proxy is away, it ends by itself. */
+  async drop(bucket: string, path: string): Promise<void> {
+    const one = this.find(bucket, path);
+    if (!one) return;
+    const id = one.lock || one.request;
+    this.forget(id);
+    await api.DELETE('/api/v1/locks/{id}', { params: { path: { id } } }).catch(() => undefined);
   }
 
   /** Begin to keep what was kept before a reload. Returns what ends it. */
@@ -105,7 +127,7 @@ export class Keeper {
       client: CLIENT,
     };
     const reply = await data(api.POST('/api/v1/locks', { body }));
-    if (reply.lock) one.lock = reply.lock.id;
+    if (reply.lock) [one.lock, one.number] = [reply.lock.id, reply.lock.number];
     return reply.lock ? 0 : (reply.waiter?.place ?? 1);
   }
 
@@ -118,6 +140,7 @@ export class Keeper {
   private change(kept: Kept[]): void {
     this.kept = kept;
     this.storage.setItem(STORED, JSON.stringify(kept));
+    for (const listener of this.listeners) listener();
   }
 }
 

@@ -113,6 +113,27 @@ export const de: Texts = {
     none: 'Es gibt keine Versionen.',
     more: 'Ältere zeigen',
   },
+  edit: {
+    edit: 'Text bearbeiten',
+    field: (name) => `Text von ${name}`,
+    save: 'Speichern',
+    saveAndClose: 'Speichern, schließen und freigeben',
+    discard: 'Alles zurücknehmen',
+    saved: (name) => `„${name}“ ist gespeichert.`,
+    hint: 'Die Datei ist von Ihnen gesperrt. Strg+S speichert. Wer die Seite verlässt, gibt die Sperre frei.',
+    unsaved: 'Noch nicht gespeichert. Wenn Sie die Seite verlassen, bleibt der Text in diesem Tab und die Sperre Ihre.',
+    held: (who, since, until) =>
+      `${who} hat die Sperre seit ${since}, mindestens bis ${until}. Sie können lesen; bearbeiten, sobald Sie dran sind.`,
+    yourself: (program) => `Ihr eigenes Konto (${program})`,
+    place: (place) => `Ihr Platz in der Reihe: ${place}.`,
+    lost: (unsaved) =>
+      `Sie haben die Sperre nicht mehr: Ihre Zeit ist um, oder jemand hat sie gebrochen.${unsaved ? ' Ihr Text ist nicht gespeichert, aber noch hier.' : ''}`,
+    takeAgain: 'Noch einmal um die Sperre bitten',
+    newer: 'Die Datei wurde inzwischen geändert, und Sie haben ungespeicherten Text.',
+    keepMine: 'Mit meinem Text weiter, er ersetzt den neuen',
+    takeTheirs: 'Den neuen Text nehmen',
+    noText: 'Diese Datei lässt sich hier nicht bearbeiten: Sie hat über 1 MB, ist kein UTF-8-Text oder mischt Zeilenenden.',
+  },
   sharing: {
     shareFolder: 'Diesen Ordner teilen …',
     shareBucket: 'Diesen Bucket teilen …',

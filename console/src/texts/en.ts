@@ -112,6 +112,27 @@ export const en = {
     none: 'There are no versions.',
     more: 'Show older ones',
   },
+  edit: {
+    edit: 'Edit the text',
+    field: (name: string) => `Text of ${name}`,
+    save: 'Save',
+    saveAndClose: 'Save, close and release',
+    discard: 'Undo all',
+    saved: (name: string) => `“${name}” is saved.`,
+    hint: 'The file is locked by you. Ctrl+S saves. Leaving this page releases the lock.',
+    unsaved: 'Not saved yet. If you leave this page, the text stays in this tab, and the lock stays yours.',
+    held: (who: string, since: string, until: string) =>
+      `${who} has the lock since ${since}, at least until ${until}. You can read the text; it becomes yours to edit by itself.`,
+    yourself: (program: string) => `You yourself, in another place (${program}),`,
+    place: (place: number) => `Your place in line: ${place}.`,
+    lost: (unsaved: boolean) =>
+      `You no longer have the lock: its time was over, or somebody broke it.${unsaved ? ' Your text is not saved, but still here.' : ''}`,
+    takeAgain: 'Ask for the lock again',
+    newer: 'The file was changed meanwhile, and you have text that is not saved.',
+    keepMine: 'Go on with my text, and replace the new one',
+    takeTheirs: 'Take the new text',
+    noText: 'This file cannot be edited here: it has more than 1 MB, is no text in UTF-8, or mixes the ends of its lines.',
+  },
   sharing: {
     shareFolder: 'Share this folder …',
     shareBucket: 'Share this bucket …',
