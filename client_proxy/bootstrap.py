@@ -7,7 +7,7 @@ import os
 import signal
 import ssl
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -25,6 +25,7 @@ from client_proxy.core.membership import ProxyMembership
 from client_proxy.core.read_leases import ReadLeases
 from client_proxy.doors.console import ConsoleDoor, SessionCookies
 from client_proxy.doors.dispatch import Doors
+from client_proxy.doors.lfs.door import LfsDoor
 from client_proxy.doors.rest import create_app
 from client_proxy.doors.s3.app import create_door
 from client_proxy.doors.s3.door import S3Door
@@ -164,16 +165,16 @@ def build(settings: Settings) -> Proxy:
         peer.close()
         os.close(folder)
 
-    shares, webdav = (door(files, directory, limits=limits) for door in (ShareDoor, WebDavDoor))
-    return Proxy(settings, identity, files, app, _doors(settings, app, s3, shares, webdav), close)
+    shares, webdav, lfs = (door(files, directory, limits=limits) for door in (ShareDoor, WebDavDoor, LfsDoor))
+    return Proxy(settings, identity, files, app, _doors(settings, app, s3, shares, {"dav": webdav, "lfs": lfs}), close)
 
 
-def _doors(settings: Settings, app: Wsgi, s3: S3Door, shares: Wsgi, webdav: Wsgi) -> Doors:
+def _doors(settings: Settings, app: Wsgi, s3: S3Door, shares: Wsgi, others: Mapping[str, Wsgi]) -> Doors:
     """All doors; with a folder for the console also that, and its sessions at the API."""
     if settings.console is None:
-        return Doors(app, s3, shares, settings.s3_domain, webdav=webdav)
+        return Doors(app, s3, shares, settings.s3_domain, others=others)
     console = ConsoleDoor(settings.console)
-    return Doors(SessionCookies(app), s3, shares, settings.s3_domain, console=console, webdav=webdav)
+    return Doors(SessionCookies(app), s3, shares, settings.s3_domain, console=console, others=others)
 
 
 def _read_leases(peer: PeerClient, settings: Settings) -> tuple[ReadLeases | None, Callable[[], None]]:

@@ -1,4 +1,4 @@
-"""Sends each request to its door: the API and its pages, the console, WebDAV, share links, or S3 for all
+"""Sends each request to its door: the API and its pages, the console, WebDAV, Git LFS, share links, or S3 for all
 other addresses.
 
 It also counts the bytes of the replies, because all doors' replies pass here.
@@ -6,11 +6,10 @@ It also counts the bytes of the replies, because all doors' replies pass here.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from client_proxy.doors.console.navigation import asks_for_console
 from client_proxy.doors.s3.door import S3Door
-from client_proxy.doors.webdav.addresses import DAV_ADDRESS
 from client_proxy.metrics import ANSWERED_BYTES
 from lockstep_store.runtime.http.admission import turn_away_with_problem
 from lockstep_store.runtime.http.api import Environ, StartResponse, Wsgi
@@ -23,7 +22,7 @@ class Doors:
     """The proxy's WSGI application. The API's own addresses cannot be bucket names.
 
     `s3_domain` is the domain of virtual-host addresses (`bucket.DOMAIN`), where every path is a key. Without a
-    `console`, browsers get what programs get.
+    `console`, browsers get what programs get. `others` are doors by the first part of their addresses.
     """
 
     def __init__(
@@ -34,14 +33,14 @@ class Doors:
         s3_domain: str = "",
         *,
         console: Wsgi | None = None,
-        webdav: Wsgi | None = None,
+        others: Mapping[str, Wsgi] | None = None,
     ) -> None:
         self._api = api
         self._shares = shares
         self._s3 = s3
         self._s3_hosts = f".{s3_domain}" if s3_domain else ""
         self._console = console
-        self._webdav = webdav or api
+        self._others = others or {}
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         is_s3 = self._is_s3(environ)
@@ -54,7 +53,7 @@ class Doors:
             return self._s3
         if _is_share(environ):
             return self._shares
-        return self._webdav if _is_webdav(environ) else self._api
+        return self._others.get(_first_part(environ), self._api)
 
     def turn_away(self, error: Overloaded, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Reject a request in the format of its door, because too many are under way."""
@@ -63,8 +62,7 @@ class Doors:
         return _counted(turn_away_with_problem(error, environ, start_response))
 
     def _is_s3(self, environ: Environ) -> bool:
-        path: str = environ["PATH_INFO"]
-        is_reserved = path[1:].partition("/")[0] in RESERVED_BUCKETS or _is_share(environ)
+        is_reserved = _first_part(environ) in RESERVED_BUCKETS or _is_share(environ)
         return not is_reserved or self._is_s3_host(environ)
 
     def _is_s3_host(self, environ: Environ) -> bool:
@@ -82,9 +80,9 @@ def _is_share(environ: Environ) -> bool:
     return bool(environ["PATH_INFO"].startswith(SHARE_ADDRESS))
 
 
-def _is_webdav(environ: Environ) -> bool:
+def _first_part(environ: Environ) -> str:
     path: str = environ["PATH_INFO"]
-    return path == DAV_ADDRESS or path.startswith(f"{DAV_ADDRESS}/")
+    return path[1:].partition("/")[0]
 
 
 def _counted(body: Iterable[bytes]) -> Iterable[bytes]:

@@ -12,7 +12,7 @@ import unicodedata
 from lockstep_store.wire.errors import BadName
 
 MAX_PATH_BYTES = 1024
-RESERVED_BUCKETS = frozenset({"api", "metrics", "health", "console", "dav"})
+RESERVED_BUCKETS = frozenset({"api", "metrics", "health", "console", "dav", "lfs"})
 FILES_BUCKET = "files"
 
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")

@@ -16,6 +16,7 @@ from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from botocore.config import Config
 
 from client_proxy.doors.dispatch import Doors
+from client_proxy.doors.lfs.door import LfsDoor
 from client_proxy.doors.s3.app import create_door
 from client_proxy.doors.s3.events.access_log import AccessLog
 from client_proxy.doors.shares.door import ShareDoor
@@ -68,7 +69,9 @@ class S3Rig:
         )
         self.shares = ShareDoor(proxy.files, proxy.directory, limits=limits)
         self.webdav = WebDavDoor(proxy.files, proxy.directory, limits=limits)
-        self.doors = Doors(proxy.app, self.s3, self.shares, DOMAIN, webdav=self.webdav)
+        self.lfs = LfsDoor(proxy.files, proxy.directory, limits=limits)
+        others = {"dav": self.webdav, "lfs": self.lfs}
+        self.doors = Doors(proxy.app, self.s3, self.shares, DOMAIN, others=others)
         self.directory = proxy.directory
 
     def key(self, api_key: str = "") -> tuple[str, str]:

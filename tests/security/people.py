@@ -1,4 +1,4 @@
-"""A person at the doors of one proxy: the API, S3 and WebDAV."""
+"""A person at the doors of one proxy: the API, S3, WebDAV and Git LFS."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ class Person:
         self._rig = rig
         self.headers = rig.cluster.log_in(name)
         self.webdav = rig.webdav
+        self.lfs = rig.lfs
 
     def ask(self, method: str, target: str, body: bytes = b"", **headers: str) -> Answer:
         """One request to the API; `target` begins after /api/v1, headers are named as `X_Lockstep_Lock`."""

@@ -1,7 +1,8 @@
-"""A policy's conditions hold at every door (S3, the API, WebDAV): address, transport, agent and referer."""
+"""A policy's conditions hold at every door (S3, the API, WebDAV, Git LFS): address, transport, agent and referer."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +14,7 @@ from tests.s3.people import document, statement
 from tests.security.people import Person
 
 CONTENT = b"what the policy is about"
+OID = hashlib.sha256(CONTENT).hexdigest()
 AGENT = "evil-client/1.0"
 ALLOWED = [
     "s3:GetObject",
@@ -53,6 +55,11 @@ def _dav(person: Person, method: str, target: str, body: bytes = b"", **headers:
     return ask(person.webdav, method, f"/dav{target}", body, headers=named).status
 
 
+def _lfs(person: Person, method: str, target: str, body: bytes = b"") -> int:
+    named = {"User-Agent": AGENT, "Referer": "https://elsewhere/page", **person.headers}
+    return ask(person.lfs, method, f"/lfs{target}", body, headers=named).status
+
+
 DOORS: dict[str, Callable[[Person, str], int]] = {
     "S3 GetObject": lambda eve, b: _s3(eve.s3.get_object, Bucket=b, Key="a"),
     "S3 ListObjectsV2": lambda eve, b: _s3(eve.s3.list_objects_v2, Bucket=b),
@@ -69,6 +76,8 @@ DOORS: dict[str, Callable[[Person, str], int]] = {
     "WebDAV list": lambda eve, b: _dav(eve, "PROPFIND", f"/{b}/", Depth="1"),
     "WebDAV write": lambda eve, b: _dav(eve, "PUT", f"/{b}/new", b"x"),
     "WebDAV copy": lambda eve, b: _dav(eve, "COPY", f"/{b}/a", Destination=f"/dav/{b}/copy"),
+    "LFS read": lambda eve, b: _lfs(eve, "GET", f"/{b}/game/objects/{OID}"),
+    "LFS write": lambda eve, b: _lfs(eve, "PUT", f"/{b}/game/objects/{OID}", CONTENT),
     "WebDAV delete": lambda eve, b: _dav(eve, "DELETE", f"/{b}/none"),
 }
 
@@ -77,6 +86,7 @@ DOORS: dict[str, Callable[[Person, str], int]] = {
 def bucket(olga: Person) -> str:
     name = olga.bucket()
     assert olga.put(name, "a", CONTENT).status == 201
+    assert olga.put(name, f"game/.lfs/objects/{OID[:2]}/{OID[2:4]}/{OID}", CONTENT).status == 201
     return name
 
 

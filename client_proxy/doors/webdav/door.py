@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from prometheus_client import Counter
 
 from client_proxy.core.directory_calls import Directory
+from client_proxy.doors.basic_log_ins import BasicLogIns
 from client_proxy.doors.webdav.addresses import DAV_ADDRESS, href
 from client_proxy.doors.webdav.changing import DavChanging
-from client_proxy.doors.webdav.credentials import Credentials
 from client_proxy.doors.webdav.held_locks import HeldLocks
 from client_proxy.doors.webdav.locking import DavLocking
 from client_proxy.doors.webdav.moving import DavMoving
@@ -53,9 +53,9 @@ class WebDavDoor:
         directory: Directory,
         *,
         limits: RateLimits | None = None,
-        credentials: Credentials | None = None,
     ) -> None:
-        self.credentials = credentials or Credentials(directory, limits.of("login") if limits is not None else None)
+        log_in_limits = limits.of("login") if limits is not None else None
+        self.log_ins = BasicLogIns(directory, log_in_limits, client="WebDAV")
         resources = Resources(files, directory)
         locks = HeldLocks(directory, resources)
         reading = DavReading(files, directory, resources, locks)
@@ -113,7 +113,7 @@ class WebDavDoor:
         standings = limits.at_address(address) if limits is not None else []
         header: str = environ.get("HTTP_AUTHORIZATION", "")
         for again in (True, False):
-            caller = self.credentials.identify(header, address)
+            caller = self.log_ins.identify(header, address)
             request = DavRequest(environ, caller)
             if limits is not None and limits.by_caller:
                 standings += limits.of_caller(account=caller.account, key=caller.key, bucket=request.address.bucket)
@@ -121,7 +121,7 @@ class WebDavDoor:
                 reply = found.answer(request)
             except NotLoggedIn:
                 # The log-in has ended, and the password may still be right: log in again, unless the body is gone.
-                if not (self.credentials.forget(header) and again) or request.received:
+                if not (again and self.log_ins.may_repeat(header, environ, request)):
                     raise
                 continue
             finally:

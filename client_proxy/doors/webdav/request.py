@@ -7,33 +7,31 @@ from collections.abc import Iterator
 from functools import cached_property
 from typing import Literal
 
+from client_proxy.doors.basic_log_ins import DoorCaller
 from client_proxy.doors.webdav.addresses import Address, read_address, read_destination
 from client_proxy.doors.webdav.conditions import IfHeader, read_if
-from client_proxy.doors.webdav.credentials import DavCaller
 from client_proxy.doors.webdav.replies import DavRefusal
 from client_proxy.doors.webdav.xml import MAX_BYTES, XmlElement, read_xml
-from lockstep_store.runtime.http.admission import remote_address
 from lockstep_store.runtime.http.api import Environ
 from lockstep_store.runtime.http.unread_body import DrainableRequest
 from lockstep_store.wire.errors import BadRequest, IncompleteBody, TooLarge, UnsupportedMediaType
 from lockstep_store.wire.manifest import MAX_CHUNKS, MIN_CHUNK_BYTES
 from lockstep_store.wire.messages.locks import MAX_LEASE_SECONDS
-from lockstep_store.wire.messages.s3_access import S3Access
 
 Depth = Literal["0", "1", "infinity"]
 
 MAX_FILE_BYTES = MAX_CHUNKS * MIN_CHUNK_BYTES
 BLOCK_BYTES = 256 * 1024
-_ASKED_HEADERS = (("aws:useragent", "HTTP_USER_AGENT"), ("aws:referer", "HTTP_REFERER"))
 _SECONDS = re.compile(r"second-([0-9]{1,18})", re.IGNORECASE)
 
 
 class DavRequest(DrainableRequest):
     """A request of `caller`."""
 
-    def __init__(self, environ: Environ, caller: DavCaller) -> None:
+    def __init__(self, environ: Environ, caller: DoorCaller) -> None:
         super().__init__(environ)
         self.caller = caller
+        self.kept: bytes | None = None
         self.address: Address = read_address(self.path)
 
     @property
@@ -44,15 +42,7 @@ class DavRequest(DrainableRequest):
     @cached_property
     def access(self) -> str:
         """The credential, with what policies may ask about the request."""
-        environ = self.environ
-        keys = {
-            "aws:sourceip": [remote_address(environ)],
-            "aws:securetransport": ["true" if environ.get("wsgi.url_scheme") == "https" else "false"],
-        }
-        for key, name in _ASKED_HEADERS:
-            if name in environ:
-                keys[key] = [environ[name]]
-        return S3Access(credential=self.caller.credential, keys=keys).encode()
+        return self.caller.access(self.environ)
 
     @property
     def host(self) -> str:
@@ -105,8 +95,8 @@ class DavRequest(DrainableRequest):
 
     def xml(self) -> XmlElement | None:
         """The body as XML; None without a body."""
-        body = self.body(MAX_BYTES)
-        return read_xml(body) if body.strip() else None
+        self.kept = self.body(MAX_BYTES)
+        return read_xml(self.kept) if self.kept.strip() else None
 
     def refuse_body(self) -> None:
         """Raise UnsupportedMediaType if there is a body."""

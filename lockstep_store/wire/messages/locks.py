@@ -23,6 +23,9 @@ MAX_LOCK_PATHS = 100
 MAX_LISTED_LOCKS = 1000
 MAX_WAIT_SECONDS = 30.0
 MAX_LEASE_SECONDS = 3600.0
+"""For programs, which renew their locks."""
+LONGEST_LEASE_SECONDS = 30 * 86400.0
+"""For people, who keep a lock until they release it, as those of Git LFS do."""
 DEFAULT_LEASE_SECONDS = 60.0
 
 
@@ -43,7 +46,7 @@ class AcquireRequest(Message):
     request_id: WriteId
     """Makes the call safe to repeat: one id never gets two locks or two places in the queue."""
     wait_seconds: Annotated[float, Meta(ge=0, le=MAX_WAIT_SECONDS)] = 0.0
-    lease_seconds: Annotated[float, Meta(ge=1, le=MAX_LEASE_SECONDS)] = DEFAULT_LEASE_SECONDS
+    lease_seconds: Annotated[float, Meta(ge=1, le=LONGEST_LEASE_SECONDS)] = DEFAULT_LEASE_SECONDS
     queue: bool = False
     """Keep the place in the queue after `wait_seconds`. False: the place is lost when the call fails."""
     client: Text = ""
@@ -85,7 +88,7 @@ class AcquireReply(Message):
 class RenewRequest(Message):
     credential: Credential
     lock_id: Text
-    lease_seconds: Annotated[float, Meta(ge=1, le=MAX_LEASE_SECONDS)] | None = None
+    lease_seconds: Annotated[float, Meta(ge=1, le=LONGEST_LEASE_SECONDS)] | None = None
 
 
 class LocksRequest(CredentialRequest):

@@ -18,7 +18,7 @@ USES = {
     "client_proxy/doors/console/sessions.py": "a browser forgets a cookie by a duration; the directory ends the log-in",
     "client_proxy/rate_limits/counts.py": "windows that several proxies share have no other clock; too soon is refused",
     "client_proxy/doors/s3/auth/gate.py": "S3 signatures carry wall time by their protocol",
-    "client_proxy/doors/webdav/credentials.py": "the same signatures, made for a person with an access key",
+    "client_proxy/doors/basic_log_ins.py": "the same signatures, made for a person with an access key",
     "client_proxy/doors/s3/query/api.py": "signatures for STS and IAM carry wall time by their protocol",
     "client_proxy/doors/s3/objects/post_form.py": "a form's policy says itself until which date it is good",
     "directory_server/people/accounts.py": SHOWN,

@@ -1,4 +1,4 @@
-"""Whose request it is: HTTP Basic with a password, an API key or an S3 access key; or a bearer token.
+"""Whose request it is, at doors whose clients speak HTTP Basic: a password, an API key or an S3 access key.
 
 A client repeats Basic with every request. So the log-in that a password led to is remembered, and a wrong one is, too:
 the directory hashes a password once and counts a wrong one once, however often a client repeats it. Passwords are
@@ -17,11 +17,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
+from io import BytesIO
+from typing import NamedTuple, Protocol
 
 from client_proxy.core.directory_calls import Directory
 from client_proxy.rate_limits.limiter import ClassLimits
 from lockstep_store.runtime.bounded import ExpiringMap
+from lockstep_store.runtime.http.admission import remote_address
+from lockstep_store.runtime.http.api import Environ
 from lockstep_store.wire.errors import NotLoggedIn, SecondFactorNeeded
 from lockstep_store.wire.messages.base import CredentialRequest
 from lockstep_store.wire.messages.people import LOGIN, WHO_AM_I, PasswordRequest
@@ -33,7 +36,7 @@ from lockstep_store.wire.messages.s3 import (
     SigningKeyRequest,
     signing_key,
 )
-from lockstep_store.wire.messages.s3_access import OWN_PREFIXES
+from lockstep_store.wire.messages.s3_access import OWN_PREFIXES, S3Access
 
 KEEP_SECONDS = 3600.0
 """How long a log-in is used. The directory judges it with every call all the same."""
@@ -42,39 +45,60 @@ WRONG_SECONDS = 60.0
 MAX_KNOWN = 10_000
 MAX_HEADER = 2048
 API_KEY_PREFIX = "lsk_"
-CLIENT = "WebDAV"
+_ASKED_HEADERS = (("aws:useragent", "HTTP_USER_AGENT"), ("aws:referer", "HTTP_REFERER"))
 _ACCESS_KEY = re.compile(r"LS[0-9A-Z]{18}")
 
 
-class DavCaller(NamedTuple):
+class DoorCaller(NamedTuple):
     """An account, its credential for the directory, and how the credential is known to rate limits."""
 
     account: str
     credential: str
     key: str
 
+    def access(self, environ: Environ) -> str:
+        """The credential, with what policies may ask about the request."""
+        keys = {
+            "aws:sourceip": [remote_address(environ)],
+            "aws:securetransport": ["true" if environ.get("wsgi.url_scheme") == "https" else "false"],
+        }
+        for key, name in _ASKED_HEADERS:
+            if name in environ:
+                keys[key] = [environ[name]]
+        return S3Access(credential=self.credential, keys=keys).encode()
 
-class Credentials:
-    """Thread-safe. `limits`: rate limits of log-ins. `wall` dates signatures, `monotonic` ages what is remembered."""
+
+class BodyKept(Protocol):
+    """A request's body: the bytes of it that were read, and all of them if they are in memory."""
+
+    received: int
+    kept: bytes | None
+
+
+class BasicLogIns:
+    """Thread-safe. `client` names the log-ins, `limits` are their rate limits, `wall` dates signatures, and `monotonic`
+    ages what is remembered."""
 
     def __init__(
         self,
         directory: Directory,
         limits: ClassLimits | None = None,
         *,
+        client: str = "",
         wall: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._directory = directory
         self._limits = limits
+        self._client = client
         self._wall = wall
         self._monotonic = monotonic
         self._secret = secrets.token_bytes(32)
-        self._known: ExpiringMap[str, DavCaller] = ExpiringMap(MAX_KNOWN, KEEP_SECONDS, monotonic)
+        self._known: ExpiringMap[str, DoorCaller] = ExpiringMap(MAX_KNOWN, KEEP_SECONDS, monotonic)
         self._wrong: ExpiringMap[str, str] = ExpiringMap(MAX_KNOWN, WRONG_SECONDS, monotonic)
         self._turns = _Turns()
 
-    def identify(self, header: str, address: str) -> DavCaller:
+    def identify(self, header: str, address: str) -> DoorCaller:
         """The caller that an Authorization header names. NotLoggedIn if there is none, or it is wrong."""
         if not header or len(header) > MAX_HEADER:
             raise NotLoggedIn("log in with your user name and password, or with an API key as the password")
@@ -99,17 +123,25 @@ class Credentials:
             self._known.set(key, found, since=asked)
             return found
 
-    def forget(self, header: str) -> bool:
-        """Drop what is remembered, because the directory refused it. Returns whether logging in again may help."""
+    def may_repeat(self, header: str, environ: Environ, body: BodyKept) -> bool:
+        """Drop what is remembered, because the directory refused it, and prepare the request to be made again.
+
+        False if that cannot help, or the body is gone. A client would take the refusal for a wrong password,
+        although only the log-in has ended.
+        """
         key = self._key(header)
         known = self._known.get(key)
         self._known.forget(key)
-        return known is not None
+        if known is None or (body.received and body.kept is None):
+            return False
+        if body.kept is not None:
+            environ["wsgi.input"] = BytesIO(body.kept)
+        return True
 
     def _key(self, header: str) -> str:
         return hmac.new(self._secret, header.encode("utf-8", "surrogatepass"), hashlib.sha256).hexdigest()
 
-    def _ask(self, header: str, address: str, key: str) -> DavCaller:
+    def _ask(self, header: str, address: str, key: str) -> DoorCaller:
         scheme, _, value = header.partition(" ")
         value = value.strip()
         if scheme.lower() == "bearer":
@@ -123,15 +155,15 @@ class Credentials:
             return self._of_access_key(name, password, key)
         return self._log_in(name, password, address, key)
 
-    def _of_credential(self, credential: str, key: str, name: str = "") -> DavCaller:
+    def _of_credential(self, credential: str, key: str, name: str = "") -> DoorCaller:
         if credential.startswith(OWN_PREFIXES):
             raise NotLoggedIn("a signature is not accepted here: send a token or an API key")
         account = self._directory.call(WHO_AM_I, CredentialRequest(credential)).name
         if name and name != account:
             raise NotLoggedIn("the API key belongs to another account than the user name")
-        return DavCaller(account, credential, key[:32])
+        return DoorCaller(account, credential, key[:32])
 
-    def _of_access_key(self, access_key: str, secret: str, key: str) -> DavCaller:
+    def _of_access_key(self, access_key: str, secret: str, key: str) -> DoorCaller:
         """Sign in the person's name what the directory accepts of everybody who has the access key's secret."""
         now = time.gmtime(self._wall())
         date, moment = time.strftime("%Y%m%d", now), time.strftime("%Y%m%dT%H%M%SZ", now)
@@ -142,22 +174,22 @@ class Credentials:
         proof = S3Proof(access_key, date, REGION, moment, secrets.token_hex(32), "")
         text = f"{SIGNING_ALGORITHM}\n{moment}\n{proof.scope}\n{proof.canonical_sha256}"
         signature = hmac.digest(signing, text.encode(), "sha256").hex()
-        return DavCaller(known.account, proof._replace(signature=signature).encode(), access_key)
+        return DoorCaller(known.account, proof._replace(signature=signature).encode(), access_key)
 
-    def _log_in(self, name: str, password: str, address: str, key: str) -> DavCaller:
+    def _log_in(self, name: str, password: str, address: str, key: str) -> DoorCaller:
         if self._limits is not None:
             self._limits.at_address(address)
         if not 1 <= len(name) <= 256 or not 1 <= len(password) <= 1024:
             raise NotLoggedIn("the name or the password is wrong")
-        request = PasswordRequest(name, password, register="never", client=CLIENT, address=address)
+        request = PasswordRequest(name, password, register="never", client=self._client, address=address)
         try:
             reply = self._directory.call(LOGIN, request)
         except SecondFactorNeeded as error:
             raise NotLoggedIn(
-                "this account needs a second factor, which WebDAV cannot ask for: make an API key "
+                "this account needs a second factor, which cannot be asked for here: make an API key "
                 "(lockstep keys create laptop), and use it as the password"
             ) from error
-        return DavCaller(reply.account, reply.token, key[:32])
+        return DoorCaller(reply.account, reply.token, key[:32])
 
 
 class _Turns:

@@ -1,15 +1,16 @@
-"""Log-ins at the WebDAV door: passwords are asked for once, wrong ones count once, and keys take a password's place."""
+"""Log-ins with HTTP Basic: passwords are asked for once, wrong ones count once, and keys take a password's place."""
 
 from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
-from client_proxy.doors.webdav.credentials import KEEP_SECONDS, WRONG_SECONDS, Credentials
+from client_proxy.doors.basic_log_ins import KEEP_SECONDS, WRONG_SECONDS, BasicLogIns
 from client_proxy.doors.webdav.door import WebDavDoor
 from client_proxy.rate_limits.counts import RequestCounts
 from client_proxy.rate_limits.limiter import RateLimits
@@ -37,6 +38,28 @@ class Counting:
         return self._directory.call(call, request)
 
 
+@pytest.fixture(scope="module")
+def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DavRig]:
+    rig = DavRig(tmp_path_factory.mktemp("log-ins"), tmp_path_factory.getbasetemp() / "webdav-certs")
+    yield rig
+    rig.close()
+
+
+@pytest.fixture(scope="module")
+def olga(rig: DavRig) -> DavPerson:
+    return rig.person("olga")
+
+
+@pytest.fixture(scope="module")
+def eve(rig: DavRig) -> DavPerson:
+    return rig.person("eve")
+
+
+@pytest.fixture
+def bucket(olga: DavPerson) -> str:
+    return f"/{olga.bucket()}"
+
+
 @pytest.fixture
 def directory(rig: DavRig, olga: DavPerson) -> Counting:
     return Counting(rig.directory)
@@ -48,51 +71,51 @@ def clock() -> ManualClock:
 
 
 @pytest.fixture
-def credentials(directory: Any, clock: ManualClock) -> Credentials:
-    return Credentials(directory, monotonic=clock.monotonic)
+def log_ins(directory: Any, clock: ManualClock) -> BasicLogIns:
+    return BasicLogIns(directory, monotonic=clock.monotonic)
 
 
 def test_a_right_password_is_asked_for_once_an_hour(
-    credentials: Credentials, directory: Counting, clock: ManualClock
+    log_ins: BasicLogIns, directory: Counting, clock: ManualClock
 ) -> None:
     header = basic("olga", PASSWORD)
-    first = credentials.identify(header, "127.0.0.1")
+    first = log_ins.identify(header, "127.0.0.1")
     assert first.account == "olga"
     for _ in range(5):
-        assert credentials.identify(header, "127.0.0.1") == first
+        assert log_ins.identify(header, "127.0.0.1") == first
     assert directory.log_ins == 1
     clock.advance(KEEP_SECONDS)
-    assert credentials.identify(header, "127.0.0.1").account == "olga"
+    assert log_ins.identify(header, "127.0.0.1").account == "olga"
     assert directory.log_ins == 2
 
 
 def test_a_wrong_password_counts_once_however_often_it_is_repeated(
-    credentials: Credentials, directory: Counting, clock: ManualClock
+    log_ins: BasicLogIns, directory: Counting, clock: ManualClock
 ) -> None:
     """So a client that repeats it does not lock its person out; who tries others soon has to wait."""
     for _ in range(20):
         with pytest.raises(NotLoggedIn, match="wrong"):
-            credentials.identify(basic("olga", "battery staple"), "10.0.0.1")
+            log_ins.identify(basic("olga", "battery staple"), "10.0.0.1")
     assert directory.log_ins == 1
-    assert credentials.identify(basic("olga", PASSWORD), "10.0.0.1").account == "olga"
+    assert log_ins.identify(basic("olga", PASSWORD), "10.0.0.1").account == "olga"
     clock.advance(WRONG_SECONDS)
     with pytest.raises(NotLoggedIn):
-        credentials.identify(basic("olga", "battery staple"), "10.0.0.1")
+        log_ins.identify(basic("olga", "battery staple"), "10.0.0.1")
     assert directory.log_ins == 3
     with pytest.raises(TooManyRequests):
         for number in range(20):
             with pytest.raises(NotLoggedIn):
-                credentials.identify(basic("olga", f"guess {number}"), "10.0.0.2")
+                log_ins.identify(basic("olga", f"guess {number}"), "10.0.0.2")
 
 
 def test_a_log_in_that_ended_is_renewed_while_the_password_is_right(rig: DavRig, bucket: str, olga: DavPerson) -> None:
     """And ends for good with the password, also for what the proxy remembers."""
     ida = rig.person("ida")
     assert ida.names("/") is not None
-    credential = rig.door.credentials.identify(ida.authorization, "127.0.0.1").credential
+    credential = rig.door.log_ins.identify(ida.authorization, "127.0.0.1").credential
     out = rig.cluster.ask_with({"Authorization": f"Bearer {credential}"}, "POST", "/auth/logout")
     assert out.status in (200, 204)
-    assert ida.ask("PROPFIND", "/", Depth="0").status == 207
+    assert ida.ask("PROPFIND", "/", '<D:propfind xmlns:D="DAV:"><D:allprop/></D:propfind>', Depth="0").status == 207
     changed = b'{"username": "ida", "password": "correct horse", "new_password": "another staple 7"}'
     assert rig.cluster.ask_with({}, "POST", "/auth/password", changed).status == 200
     assert ida.ask("PROPFIND", "/", Depth="0").status == 401
@@ -161,12 +184,12 @@ def test_an_account_with_a_second_factor_is_told_what_to_do(rig: DavRig) -> None
 
 def test_one_client_s_connections_log_in_once(directory: Counting) -> None:
     """All at the same moment, as a client opens them."""
-    credentials = Credentials(directory)
+    log_ins = BasicLogIns(directory)
     start = threading.Barrier(8)
 
     def identify() -> str:
         start.wait(30)
-        return credentials.identify(basic("olga", PASSWORD), "127.0.0.1").credential
+        return log_ins.identify(basic("olga", PASSWORD), "127.0.0.1").credential
 
     with ThreadPoolExecutor(8) as pool:
         found = {one.result(60) for one in [pool.submit(identify) for _ in range(8)]}

@@ -1,0 +1,143 @@
+"""LfsDoor: the WSGI application behind `/lfs/`. It finds out whose request it is and hands it to objects or locks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import msgspec
+from prometheus_client import Counter
+
+from client_proxy.core.directory_calls import Directory
+from client_proxy.doors.basic_log_ins import BasicLogIns
+from client_proxy.doors.lfs.locks import LfsLocks
+from client_proxy.doors.lfs.objects import LfsFiles, LfsObjects
+from client_proxy.doors.lfs.request import LfsRequest
+from client_proxy.metrics import RECEIVED_BYTES
+from client_proxy.rate_limits.limiter import RateLimits, refusal_headers, standing_headers
+from client_proxy.rate_limits.rules import RateClass
+from lockstep_store.runtime.http.admission import remote_address
+from lockstep_store.runtime.http.api import Environ, RawReply, StartResponse
+from lockstep_store.runtime.http.unread_body import DrainableRequest
+from lockstep_store.runtime.tracing import log, request_id, start_request
+from lockstep_store.wire.errors import (
+    BadRequest,
+    ExpectationFailed,
+    InternalError,
+    LockstepError,
+    MethodNotAllowed,
+    NotLoggedIn,
+    RangeNotSatisfiable,
+    RateLimited,
+)
+
+REQUESTS = Counter("lockstep_client_proxy_lfs_requests_total", "Git LFS requests answered", ["what", "status"])
+_JSON = ("Content-Type", "application/vnd.git-lfs+json")
+_CLASSES: dict[tuple[str, str], RateClass] = {
+    ("GET", "object"): "read",
+    ("POST", "objects/batch"): "read",
+    ("POST", "objects/verify"): "read",
+    ("GET", "locks"): "list",
+    ("POST", "locks/verify"): "list",
+}
+
+
+class LfsDoor:
+    """Thread-safe. `limits`: rate limits; none by default."""
+
+    def __init__(self, files: LfsFiles, directory: Directory, *, limits: RateLimits | None = None) -> None:
+        self.log_ins = BasicLogIns(directory, limits.of("login") if limits is not None else None, client="Git LFS")
+        self._limits = limits
+        objects, locks = LfsObjects(files, directory), LfsLocks(directory)
+        self._answers: dict[tuple[str, str], Callable[[LfsRequest], RawReply]] = {
+            ("POST", "objects/batch"): lambda request: _json(objects.batch(request)),
+            ("POST", "objects/verify"): lambda request: _json(objects.verify(request)),
+            ("GET", "object"): objects.get,
+            ("PUT", "object"): lambda request: _json(objects.put(request)),
+            ("POST", "locks"): lambda request: _json(*locks.create(request)),
+            ("GET", "locks"): lambda request: _json(locks.listed(request)),
+            ("POST", "locks/verify"): lambda request: _json(locks.verify(request)),
+            ("POST", "unlock"): lambda request: _json(locks.unlock(request)),
+        }
+
+    def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        id = start_request(environ.get("HTTP_X_REQUEST_ID", ""))
+        body = DrainableRequest(environ)
+        what = "none"
+        try:
+            request, reply = self._answer(environ)
+            what = _kind(request)
+        except Exception as error:  # noqa: BLE001 - every failure becomes a reply here
+            reply = _refusal(error)
+        body.drain()
+        REQUESTS.labels(what, str(reply.status)).inc()
+        start_response(f"{reply.status} -", [*reply.headers, ("X-Request-Id", id)])
+        return reply.body
+
+    def _answer(self, environ: Environ) -> tuple[LfsRequest, RawReply]:
+        expected: str = environ.get("HTTP_EXPECT", "")
+        if expected and expected.lower() != "100-continue":
+            raise ExpectationFailed(f"'Expect: {expected[:80]}' is not supported; only 100-continue is")
+        header, address = environ.get("HTTP_AUTHORIZATION", ""), remote_address(environ)
+        for again in (True, False):
+            request = LfsRequest(environ, self.log_ins.identify(header, address))
+            found = self._answers.get((request.method, _kind(request)))
+            if found is None:
+                raise MethodNotAllowed("Git LFS asks for this with another method")
+            standings = self._count(request, address) if again else []
+            try:
+                reply = found(request)
+            except NotLoggedIn:
+                if not (again and self.log_ins.may_repeat(header, environ, request)):
+                    raise
+                continue
+            finally:
+                RECEIVED_BYTES.inc(request.received)
+            reply.headers.extend(standing_headers(standings))
+            return request, reply
+        raise AssertionError("unreachable")
+
+    def _count(self, request: LfsRequest, address: str) -> list[Any]:
+        """Raise RateLimited if the request is one too many."""
+        rate_class = _CLASSES.get((request.method, _kind(request)), "write")
+        limits = self._limits.of(rate_class) if self._limits is not None else None
+        if limits is None:
+            return []
+        caller = request.caller
+        return [
+            *limits.at_address(address),
+            *limits.of_caller(account=caller.account, key=caller.key, bucket=request.bucket),
+        ]
+
+
+def _kind(request: LfsRequest) -> str:
+    """What a request is about, without names."""
+    what = request.what
+    if what.endswith("/unlock"):
+        return "unlock"
+    return "object" if what.startswith("objects/") and len(what) > len("objects/verify") else what
+
+
+def _json(message: Any, status: int = 200, headers: Iterable[tuple[str, str]] = ()) -> RawReply:
+    body = msgspec.json.encode(message)
+    return RawReply(status, [_JSON, ("Content-Length", str(len(body))), *headers], [body])
+
+
+def _refusal(error: Exception) -> RawReply:
+    """An error in Git LFS's form. Unexpected exceptions are logged with a traceback; their reply reveals nothing."""
+    if not isinstance(error, LockstepError):
+        log.error("unexpected failure in the door for Git LFS", exc_info=error)
+        error = InternalError(f"an unexpected error in the proxy: its log has details under {request_id()}")
+    elif error.status >= 500:
+        log.warning("Git LFS: %s (%s)", error, error.code)
+    headers: list[tuple[str, str]] = []
+    if isinstance(error, NotLoggedIn):
+        headers += [("LFS-Authenticate", 'Basic realm="lockstep"'), ("WWW-Authenticate", 'Basic realm="lockstep"')]
+    if error.status in (429, 503) and error.can_retry:
+        headers.append(("Retry-After", str(max(1, round(error.facts.get("retry_after", 1))))))
+    if isinstance(error, RateLimited):
+        headers += refusal_headers(error)
+    if isinstance(error, RangeNotSatisfiable):
+        headers.append(("Content-Range", f"bytes */{error.facts.get('size', '*')}"))
+    status = 422 if isinstance(error, BadRequest) and error.status == 400 else error.status
+    return _json({"message": str(error), "request_id": request_id()}, status, headers)

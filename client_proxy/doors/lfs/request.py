@@ -1,0 +1,82 @@
+"""A request of git-lfs: which repository and what of it, and its JSON."""
+
+from __future__ import annotations
+
+import re
+from functools import cached_property
+from typing import TypeVar
+from urllib.parse import quote_from_bytes
+
+import msgspec
+
+from client_proxy.doors.basic_log_ins import DoorCaller
+from lockstep_store.runtime.http.api import Environ
+from lockstep_store.runtime.http.unread_body import DrainableRequest
+from lockstep_store.wire.codec import decoder
+from lockstep_store.wire.errors import BadName, BadRequest, NotFound
+from lockstep_store.wire.names import check_bucket, check_path
+
+LFS_ADDRESS = "/lfs"
+MAX_BODY_BYTES = 1024 * 1024
+OBJECT_ID = r"[0-9a-f]{64}"
+_ADDRESS = re.compile(
+    rf"{LFS_ADDRESS}/([^/]+)/(.+?)/(objects/batch|objects/verify|objects/{OBJECT_ID}|locks|locks/verify|locks/[^/]+/unlock)",
+    re.DOTALL,
+)
+
+T = TypeVar("T")
+
+
+class LfsRequest(DrainableRequest):
+    """A request of `caller` about the repository `repo` (a path in the bucket). NotFound for another address.
+
+    `what` follows the repository: `objects/batch`, `locks`, …
+    """
+
+    def __init__(self, environ: Environ, caller: DoorCaller) -> None:
+        super().__init__(environ)
+        self.caller = caller
+        self.kept: bytes | None = None
+        try:
+            path = self.path.encode("latin-1").decode()
+        except UnicodeError:
+            raise BadName("the address contains bytes that are not UTF-8") from None
+        found = _ADDRESS.fullmatch(path)
+        if found is None:
+            raise NotFound("there is nothing here: set lfs.url to https://PROXY/lfs/BUCKET/REPOSITORY")
+        self.bucket = check_bucket(found[1])
+        self.repo = check_path(found[2].removesuffix(".git"))
+        self.what: str = found[3]
+
+    @property
+    def method(self) -> str:
+        method: str = self.environ["REQUEST_METHOD"]
+        return method
+
+    @cached_property
+    def access(self) -> str:
+        """The credential, with what policies may ask about the request."""
+        return self.caller.access(self.environ)
+
+    def path_of(self, name: str) -> str:
+        """The path in the bucket of a file of the repository."""
+        return check_path(f"{self.repo}/{name}")
+
+    def message(self, kind: type[T]) -> T:
+        """The JSON body as `kind`."""
+        self.kept = self.body(MAX_BODY_BYTES)
+        try:
+            return decoder(kind).decode(self.kept)
+        except msgspec.DecodeError as error:
+            raise BadRequest(f"the body is not what Git LFS sends here: {error}") from error
+
+    def link(self, what: str) -> str:
+        """The address of something of this repository, as the client reached this proxy."""
+        home = self.environ.get("HTTP_HOST", "")
+        raw = self.environ["PATH_INFO"].removesuffix(self.what)
+        return f"{self.environ['wsgi.url_scheme']}://{home}{_quoted(raw)}{what}"
+
+
+def _quoted(raw: str) -> str:
+    """PATH_INFO, where each character is a byte, as an address."""
+    return quote_from_bytes(raw.encode("latin-1"), safe="/")
