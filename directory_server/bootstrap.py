@@ -59,8 +59,8 @@ from directory_server.people.access_keys import S3Keys
 from directory_server.people.accounts import Accounts
 from directory_server.people.administrator import ensure_administrator
 from directory_server.people.audit import AuditJournal
-from directory_server.people.groups import Groups
 from directory_server.people.log_ins import LogIns
+from directory_server.people.organisation import Organisation
 from directory_server.people.own_second_factor import OwnSecondFactor
 from directory_server.people.quotas import Quotas
 from directory_server.people.second_factors import SecondFactors
@@ -235,7 +235,7 @@ class DirectoryServer:
             sign_on=SingleSignOn(store, self.clock, self.identity_providers, self.log_ins, self.accounts, factors),
             audit=self.audit,
             users=self.users,
-            groups=Groups(store, self.clock, self.audit),
+            organisation=Organisation.of(store, self.clock, self.audit),
             quotas=self.quotas,
             s3_keys=self.s3_keys,
             identities=IdentityServices.of(store, clock, self.accounts, self.s3_keys, self.audit, providers),

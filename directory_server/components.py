@@ -48,8 +48,8 @@ from directory_server.metadata.store import MetadataStore
 from directory_server.people.access_keys import S3Keys
 from directory_server.people.accounts import Accounts
 from directory_server.people.audit import AuditJournal
-from directory_server.people.groups import Groups
 from directory_server.people.log_ins import LogIns
+from directory_server.people.organisation import Organisation
 from directory_server.people.own_second_factor import OwnSecondFactor
 from directory_server.people.quotas import Quotas
 from directory_server.people.single_sign_on import SingleSignOn
@@ -90,7 +90,7 @@ class Components:
     sign_on: SingleSignOn
     audit: AuditJournal
     users: Users
-    groups: Groups
+    organisation: Organisation
     quotas: Quotas
     s3_keys: S3Keys
     identities: IdentityServices

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from directory_server.access import acl, limits, policy
+from directory_server.access import acl, limits, policy, tenancy
 from directory_server.access.lists import AccessLists
 from directory_server.access.own_keys import OWN_KEYS, TIME_KEYS, days_until
 from directory_server.access.refusals import forbidden
@@ -23,15 +23,15 @@ from directory_server.metadata.statements import access as rows
 from directory_server.metadata.statements import buckets, files, groups, identities, people, s3_settings
 from directory_server.metadata.statements.buckets import Bucket
 from directory_server.metadata.store import Reader, Row
-from directory_server.people.limits import Limits, limits_of_key
 from directory_server.people.person import Person
-from directory_server.people.share_links import LINK_KEY_PREFIX, limits_at_commit
+from directory_server.people.share_links import limits_named
 from lockstep_store.wire.errors import Forbidden, NotFound
 from lockstep_store.wire.file_facts import tags_of
 from lockstep_store.wire.messages.access import AccessGround
 from lockstep_store.wire.messages.groups import GROUP_PREFIX, is_group
 from lockstep_store.wire.messages.s3 import TAGS
 from lockstep_store.wire.messages.s3_access import S3Access
+from lockstep_store.wire.names import TENANT_SEPARATOR, tenant_of
 
 _OF_THE_POLICY = frozenset({"s3:putbucketpolicy", "s3:getbucketpolicy", "s3:deletebucketpolicy"})
 _EXISTING_TAG = "s3:existingobjecttag/"
@@ -72,15 +72,20 @@ class Standing:
     """A rule asked for the time, or for something that another request of the same kind may have otherwise."""
     groups: frozenset[str] | None = None
     """Groups of the account, such as `group:editors`, to judge by; None: those that it is in."""
+    hidden: bool = field(default=False, init=False)
+    """The bucket is a tenant's and the person is not in it: a refusal says that there is no such bucket."""
     trusted: bool = field(init=False)
     """The account is the owner or an administrator. A person with limits needs their leave as well."""
 
     def __post_init__(self) -> None:
         owner, person = self.ground.bucket.owner, self.person
-        admin = person.admin or (person.limits is not None and person.limits.admin)
+        if TENANT_SEPARATOR in owner or TENANT_SEPARATOR in person.account:
+            person = self.person = tenancy.judged_as(person, self.bucket, self.ground.rules)
+            self.hidden = not person.account
+        admin = person.admin or person.tenant_admin or (person.limits is not None and person.limits.admin)
         self.trusted = admin or (bool(person.account) and person.account == owner)
         access = person.access
-        if access is not None and (access.owner or access.source_owner):
+        if access is not None and not self.hidden and (access.owner or access.source_owner):
             other = self.is_source or (bool(access.source_action) and access.bucket != self.bucket.name)
             expected = access.source_owner if other else access.owner
             if expected and expected != owner:
@@ -232,7 +237,9 @@ class Standing:
             return found
         return self._forbidden("s3:GetObject", False)
 
-    def _forbidden(self, action: str, owners_only: bool) -> Forbidden:
+    def _forbidden(self, action: str, owners_only: bool) -> Forbidden | NotFound:
+        if self.hidden:
+            return buckets.missing(self.bucket.name)
         return forbidden(self.person, self.bucket, self.ground.rules, action, owners_only=owners_only)
 
     # ------------------------------------------------------------ the policy
@@ -332,9 +339,10 @@ class Standing:
 
     def is_account(self, name: str) -> bool:
         """Whether there is such an account, a group (`group:editors`), or a user or role (`ann:user/backup`)."""
+        tenant = tenant_of(self.bucket.owner)
         if is_group(name):
-            return groups.find(self.reader, "", name[len(GROUP_PREFIX) :]) is not None
-        return identities.is_principal(self.reader, name)
+            return groups.find(self.reader, tenant, name[len(GROUP_PREFIX) :]) is not None
+        return tenant_of(name) == tenant and identities.is_principal(self.reader, name)
 
 
 def standing(
@@ -369,18 +377,18 @@ def standing_by_name(
     ground = Ground.of(reader, name)
     bucket = ground.bucket
     matters = account not in ("", bucket.owner) and (not bucket.shared or ground.rules is not None)
-    admin, read_only = people.role_of(reader, account) if matters else (False, False)
-    found = _limits_named(reader, limited_by) if limited_by else None
+    role = people.role_of(reader, account) if matters else people.NO_ROLE
+    found = limits_named(reader, limited_by) if limited_by else None
     person = Person(
-        account, admin and found is None, "", access=S3Access.decode(access), read_only=read_only, limits=found
+        account,
+        role.admin and found is None,
+        "",
+        access=S3Access.decode(access),
+        read_only=role.read_only,
+        limits=found,
+        tenant_admin=role.tenant_admin and found is None,
     )
     return Standing(reader, person, ground, at)
-
-
-def _limits_named(reader: Reader, limited_by: str) -> Limits | None:
-    if limited_by.startswith(LINK_KEY_PREFIX):
-        return limits_at_commit(reader, limited_by)
-    return limits_of_key(reader, limited_by)
 
 
 def access_of(person: Person) -> str:

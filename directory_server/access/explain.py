@@ -21,6 +21,7 @@ from lockstep_store.wire.messages.access import (
     AccessOf,
 )
 from lockstep_store.wire.messages.groups import GROUP_PREFIX, is_group
+from lockstep_store.wire.names import TENANT_SEPARATOR, tenant_of
 
 ASKED: dict[AccessLevel, str] = {"read": "s3:GetObject", "write": "s3:PutObject", "manage": "s3:PutObjectAcl"}
 """The action that stands for each level."""
@@ -49,7 +50,9 @@ def explain(place: Standing, name: str, path: str) -> AccessOf:
 
     `place` is anybody's standing in the bucket.
     """
-    asked = standing(place.reader, place.bucket.name, _person(place.reader, name), place.at)
+    asked = standing(
+        place.reader, place.bucket.name, _person(place.reader, name, tenant_of(place.bucket.owner)), place.at
+    )
     if is_group(name):
         asked.groups = frozenset({name})
     levels, ground = _levels(asked, path)
@@ -83,22 +86,25 @@ def _deciding_group(asked: Standing, path: str, found: tuple[list[AccessLevel], 
     return next(iter([*enough, *part]), "")
 
 
-def _person(reader: Reader, name: str) -> Person:
-    if name in (EVERYBODY, ANY_ACCOUNT) or is_group(name):
-        # No rule names this one, so it has what all accounts have.
-        return Person("" if name == EVERYBODY else ANY_ACCOUNT, False, "")
-    admin, read_only = people.role_of(reader, name)
-    return Person(name, admin, "", read_only=read_only)
+def _person(reader: Reader, name: str, tenant: str) -> Person:
+    if name == EVERYBODY:
+        return Person("", False, "")
+    if name == ANY_ACCOUNT or is_group(name):
+        # No rule names this one, so it has what all accounts of the tenant have.
+        return Person(f"{tenant}{TENANT_SEPARATOR}{ANY_ACCOUNT}" if tenant else ANY_ACCOUNT, False, "")
+    role = people.role_of(reader, name)
+    return Person(name, role.admin, "", read_only=role.read_only, tenant_admin=role.tenant_admin)
 
 
 def _named(place: Standing, path: str) -> list[str]:
     """Return who may have access of their own, in order: owner, administrators, groups, then accounts by name."""
-    first = [place.bucket.owner, *people.administrators(place.reader)]
+    tenant = tenant_of(place.bucket.owner)
+    first = [place.bucket.owner, *people.administrators(place.reader, tenant)]
     named = set(_in_rules(place, path))
     found = {name for name in named if name and ":" not in name and place.is_account(name)}
     teams = sorted(name for name in named if is_group(name) and place.is_account(name))
     for team in teams:
-        found.update(groups.members_of(place.reader, "", team[len(GROUP_PREFIX) :]))
+        found.update(groups.members_of(place.reader, tenant, team[len(GROUP_PREFIX) :]))
     return [*dict.fromkeys(first), *teams, *sorted(found.difference(first))][:MAX_PEOPLE]
 
 

@@ -13,6 +13,7 @@ from directory_server.metadata.statements.buckets import Bucket
 from directory_server.metadata.store import Reader, Row
 from lockstep_store.wire.errors import BadRequest, Forbidden
 from lockstep_store.wire.messages.files import FileVersion
+from lockstep_store.wire.names import tenant_of
 
 
 class AccessLists:
@@ -100,4 +101,5 @@ class AccessLists:
         return json.dumps(found)
 
     def _is_account(self, name: str) -> bool:
-        return self._reader.one(people.ACCOUNT, name=name) is not None
+        known = self._reader.one(people.ACCOUNT, name=name) is not None
+        return known and tenant_of(name) == tenant_of(self._bucket.owner)

@@ -13,7 +13,7 @@ class GroupApi:
     """Wires `components` to `api`."""
 
     def __init__(self, api: Api, components: Components) -> None:
-        groups, accounts = components.groups, components.accounts
+        groups, accounts = components.organisation.groups, components.accounts
 
         def every(request: CredentialRequest, _: PeerIdentity) -> gm.GroupsReply:
             return groups.all(accounts.authenticate(request.credential))
@@ -22,13 +22,13 @@ class GroupApi:
             return groups.show(accounts.authenticate(request.credential), request.name)
 
         def create(request: gm.CreateGroupRequest, _: PeerIdentity) -> gm.AccountGroup:
-            return groups.create(accounts.administrator(request.credential), request)
+            return groups.create(accounts.administrator(request.credential, of_tenant=True), request)
 
         def change(request: gm.ChangeGroupRequest, _: PeerIdentity) -> gm.AccountGroup:
             return groups.change(accounts.authenticate(request.credential), request)
 
         def delete(request: gm.GroupRequest, _: PeerIdentity) -> Nothing:
-            groups.delete(accounts.administrator(request.credential), request.name)
+            groups.delete(accounts.administrator(request.credential, of_tenant=True), request.name)
             return Nothing()
 
         api.serve(gm.GROUPS, every, PROXY)

@@ -19,11 +19,11 @@ class QuotaApi:
             return quotas.show(accounts.authenticate(request.credential), request.scope, request.name)
 
         def set_quota(request: qm.SetQuotaRequest, _: PeerIdentity) -> qm.QuotaReply:
-            return quotas.set(accounts.administrator(request.credential), request.scope, request.name, request.values)
+            by = accounts.administrator(request.credential, of_tenant=True)
+            return quotas.set(by, request.scope, request.name, request.values)
 
         def every(request: CredentialRequest, _: PeerIdentity) -> qm.QuotasReply:
-            accounts.administrator(request.credential)
-            return quotas.all()
+            return quotas.all(accounts.administrator(request.credential, of_tenant=True))
 
         api.serve(qm.QUOTA, show, PROXY)
         api.serve(qm.SET_QUOTA, set_quota, PROXY)

@@ -20,6 +20,7 @@ from directory_server.api.search import SearchApi
 from directory_server.api.second_factor import SecondFactorApi
 from directory_server.api.share_links import ShareApi
 from directory_server.api.single_sign_on import SignOnApi
+from directory_server.api.tenants import TenantApi
 from directory_server.api.trash import TrashApi
 from directory_server.api.users import UserApi
 from directory_server.components import PROXY, Components
@@ -68,6 +69,7 @@ class DirectoryApi:
         SecondFactorApi(api, components)
         UserApi(api, components)
         GroupApi(api, components)
+        TenantApi(api, components)
         SignOnApi(api, components)
         IdentityApi(api, components)
         QuotaApi(api, components)

@@ -21,7 +21,7 @@ class SecondFactorApi:
             return Nothing()
 
         def reset(request: UserRequest, _: PeerIdentity) -> UserInfo:
-            return users.reset_second_factor(accounts.administrator(request.credential), request.name)
+            return users.reset_second_factor(accounts.administrator(request.credential, of_tenant=True), request.name)
 
         who = accounts.authenticate
         api.serve(fm.SECOND_FACTOR, lambda request, _: own.state(who(request.credential)), PROXY)

@@ -22,6 +22,7 @@ from lockstep_store.wire.messages import (
     servers,
     shares,
     single_sign_on,
+    tenants,
     users,
     writes,
 )
@@ -60,6 +61,7 @@ ENDING = frozenset(
         people.REVOKE_API_KEY,
         s3.REVOKE_S3_KEY,
         shares.REVOKE_SHARE,
+        tenants.DELETE_TENANT,
         groups.CHANGE_GROUP,
         groups.DELETE_GROUP,
         users.CHANGE_USER,

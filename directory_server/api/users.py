@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from directory_server.components import PROXY, Components
 from lockstep_store.runtime.http.api import Api
 from lockstep_store.runtime.tls.certificate_authority import PeerIdentity
@@ -13,11 +15,10 @@ class UserApi:
     """Wires `components` to `api`."""
 
     def __init__(self, api: Api, components: Components) -> None:
-        users, administrator = components.users, components.accounts.administrator
+        users, administrator = components.users, partial(components.accounts.administrator, of_tenant=True)
 
         def all_users(request: CredentialRequest, _: PeerIdentity) -> um.UsersReply:
-            administrator(request.credential)
-            return users.all()
+            return users.all(administrator(request.credential))
 
         def create(request: um.CreateUserRequest, _: PeerIdentity) -> um.CreatedUser:
             return users.create(administrator(request.credential), request)
@@ -33,15 +34,13 @@ class UserApi:
             return users.reset(administrator(request.credential), request.name)
 
         def access(request: um.UserRequest, _: PeerIdentity) -> um.UserAccessReply:
-            administrator(request.credential)
-            return users.access(request.name)
+            return users.access(administrator(request.credential), request.name)
 
         def revoke(request: um.RevokeAccessRequest, _: PeerIdentity) -> um.RevokedAccess:
             return users.revoke(administrator(request.credential), request)
 
         def audit(request: um.AuditRequest, _: PeerIdentity) -> um.AuditReply:
-            administrator(request.credential)
-            return components.audit.read(request)
+            return components.audit.read(request, administrator(request.credential).tenant)
 
         api.serve(um.CHANGE_PASSWORD, lambda request, _: components.log_ins.change_password(request), PROXY)
         api.serve(um.USERS, all_users, PROXY)

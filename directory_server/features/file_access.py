@@ -28,7 +28,7 @@ from lockstep_store.wire.messages.access import (
 )
 from lockstep_store.wire.messages.base import CredentialRequest
 from lockstep_store.wire.messages.groups import GROUP_PREFIX, is_group
-from lockstep_store.wire.names import check_path
+from lockstep_store.wire.names import check_path, quoted, tenant_of
 
 
 class FileAccess:
@@ -85,7 +85,7 @@ class FileAccess:
             for name in s3_settings.buckets_with(reader, rows.GRANTS):
                 owner = buckets.require(reader, name).owner
                 text = s3_settings.bucket_value(reader, name, rows.GRANTS)
-                if owner != person.account and text is not None:
+                if owner != person.account and tenant_of(owner) == person.tenant and text is not None:
                     given = [one for one in grants.parse(text, name).all if one.account in names]
                     found += [SharedWithMe(name, one.path, owner, one.level, names[one.account]) for one in given]
         return SharedWithMeReply(found)
@@ -107,7 +107,7 @@ def _checked(place: Standing, path: str, entry: GrantEntry) -> Grant | None:
 def _nobody(name: str) -> NotFound:
     if is_group(name):
         return NotFound(f"there is no group {name[len(GROUP_PREFIX) :]!r}")
-    return NotFound(f"there is no account {name!r}")
+    return NotFound(f"there is no account {quoted(name)}")
 
 
 def _reply(place: Standing, path: str, account: str) -> AccessReply:

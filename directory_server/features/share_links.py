@@ -125,7 +125,9 @@ class ShareLinks:
 
         def work(tx: Tx) -> ShareRow:
             found = rows.by_id(tx, request.id)
-            if found is None or not (person.admin or person.account in (found.row.account, found.owner)):
+            if found is None or not (
+                person.administers(found.owner) or person.account in (found.row.account, found.owner)
+            ):
                 raise NotFound(f"you have no link {request.id!r}")
             rows.delete_link(tx, request.id)
             self._audit.write(tx, "link revoked", person.account, f"link {request.id}", detail=_what(found.row))

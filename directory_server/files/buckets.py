@@ -28,7 +28,7 @@ from lockstep_store.wire.messages.buckets import (
     Versioning,
 )
 from lockstep_store.wire.messages.s3 import LOCATION, OBJECT_LOCK, TAGS
-from lockstep_store.wire.names import FILES_BUCKET, check_bucket
+from lockstep_store.wire.names import FILES_BUCKET, check_bucket, tenant_of
 
 
 def ensure_files_bucket(store: MetadataStore, owner: str, at: float) -> None:
@@ -66,9 +66,11 @@ class Buckets:
     def all(self, person: Person) -> BucketsReply:
         """Return the buckets that `person` may use, by name. Forbidden unless the key's limits allow it."""
         limits.demand(person, "s3:ListAllMyBuckets", "*", self._clock.wall())
-        admin = person.admin or (person.limits is not None and person.limits.admin)
+        admin = person.admin or person.tenant_admin or (person.limits is not None and person.limits.admin)
         with self._store.read() as reader:
             found = rows.all_buckets(reader)
+        if person.tenant or not admin:
+            found = [b for b in found if tenant_of(b.owner) == person.tenant]
         return BucketsReply([b.info() for b in found if b.shared or admin or b.owner == person.account])
 
     def get(self, person: Person, name: str) -> BucketInfo:
@@ -79,7 +81,8 @@ class Buckets:
     def create(self, person: Person, request: CreateBucketRequest) -> BucketInfo:
         """Create a bucket. Forbidden for a read-only account, and unless the key's limits allow it.
 
-        AlreadyExists for a taken name, also when the bucket is the caller's own.
+        AlreadyExists for a taken name, also when the bucket is the caller's own, or another tenant's: a name is there
+        once in the cluster.
         """
         if person.read_only:
             raise Forbidden(f"{person.account} may only read: it cannot make buckets")
@@ -91,10 +94,12 @@ class Buckets:
             taken = rows.find(tx, made.name)
             if taken is not None:
                 whose = "you" if taken.owner == person.account else "somebody else"
-                raise AlreadyExists(
-                    f"{whose} already created a bucket {made.name!r}", bucket=made.name, owner=taken.owner
-                )
+                hidden = tenant_of(taken.owner) != person.tenant
+                facts = {} if hidden else {"owner": taken.owner}
+                raise AlreadyExists(f"{whose} already created a bucket {made.name!r}", bucket=made.name, **facts)
             quotas.demand_room(tx, quotas.ACCOUNT, person.account, "buckets")
+            if person.tenant:
+                quotas.demand_room(tx, quotas.TENANT, person.tenant, "buckets")
             rows.insert_bucket(tx, made)
             if request.object_lock:
                 s3_settings.put_bucket_value(tx, made.name, OBJECT_LOCK, s3_settings.OBJECT_LOCK_WITHOUT_RULE)
@@ -120,9 +125,9 @@ class Buckets:
         """Change the settings for versions and files still to come; existing ones stay as they are."""
 
         def work(tx: Tx) -> BucketInfo:
-            found = self._owned(tx, request.bucket, person, "s3:PutBucketVersioning").bucket
-            trusted = person.limits is None and (person.admin or found.owner == person.account)
-            if request.shared is not None and not trusted:
+            place = self._owned(tx, request.bucket, person, "s3:PutBucketVersioning")
+            found = place.bucket
+            if request.shared is not None and not (person.limits is None and place.trusted):
                 raise Forbidden(f"only {found.owner} or an administrator may share bucket {found.name!r}")
             versioning = found.versioning if request.versioning is None else request.versioning
             shared = found.shared if request.shared is None else request.shared

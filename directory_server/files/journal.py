@@ -22,12 +22,13 @@ from directory_server.access.decisions import Standing, standing
 from directory_server.files import versions
 from directory_server.locks.waiting_callers import WaitingCallers
 from directory_server.metadata.statement import Statement
-from directory_server.metadata.statements import files, journal, quotas
+from directory_server.metadata.statements import buckets, files, journal, quotas
 from directory_server.metadata.store import MetadataStore, Reader, Row, Tx
 from directory_server.people.person import Person
 from lockstep_store.wire.digest import Digest
 from lockstep_store.wire.errors import Conflict, NotFound, Overloaded
 from lockstep_store.wire.messages.journal import Change, ChangesReply, ChangesRequest
+from lockstep_store.wire.names import TENANT_SEPARATOR
 
 MAX_BLOCKED = 32
 STEP_ROWS = 10_000
@@ -146,7 +147,8 @@ class Changes:
             try:
                 place = standing(reader, name, person, self._wall())
             except NotFound:
-                kept[name] = None
+                if buckets.find(reader, name) is None:
+                    kept[name] = None
                 continue
             if not place.denied("s3:ListBucket"):
                 kept[name] = place
@@ -184,7 +186,9 @@ def _given_out(reader: Reader, cursor: int, newest: int) -> int:
     return cursor
 
 
-def _question(reader: Reader, person: Person, bucket: str | None, at: float) -> tuple[Statement, dict[str, str], int]:
+def _question(
+    reader: Reader, person: Person, bucket: str | None, at: float
+) -> tuple[Statement, dict[str, object], int]:
     """Return the statement for the request, its parameters, and the cursor where the person's changes begin."""
     if bucket is not None:
         found = standing(reader, bucket, person, at).demand("s3:ListBucket")
@@ -192,7 +196,8 @@ def _question(reader: Reader, person: Person, bucket: str | None, at: float) -> 
         return journal.OF_BUCKET, {"bucket": found.name}, int(row[0]) if row else 0
     if person.admin:
         return journal.EVERYTHING, {}, 0
-    return journal.VISIBLE, {"account": person.account}, 0
+    domain = f"{person.tenant}{TENANT_SEPARATOR}" if person.tenant else ""
+    return journal.VISIBLE, {"account": person.account, "domain": domain, "all": person.tenant_admin}, 0
 
 
 def _as_change(reader: Reader, row: Row, place: Standing | None) -> Change:

@@ -23,7 +23,7 @@ from directory_server.metadata.statements import search as rows
 from directory_server.metadata.store import MetadataStore, Reader
 from directory_server.people.person import People, Person
 from lockstep_store.wire.content_types import type_of
-from lockstep_store.wire.errors import BadRequest, Forbidden
+from lockstep_store.wire.errors import BadRequest, Forbidden, NotFound
 from lockstep_store.wire.file_facts import description_of, tags_of
 from lockstep_store.wire.messages.files import FileVersion
 from lockstep_store.wire.messages.s3 import DESCRIPTION, TAGS
@@ -91,7 +91,7 @@ class Searches:
         for bucket in buckets.all_buckets(reader):
             try:
                 place = standing(reader, bucket.name, person, at)
-            except Forbidden:  # the request names another owner
+            except (Forbidden, NotFound):  # the request names another owner, or it is another tenant's
                 continue
             if place.may("s3:ListBucket", keys=_listing_keys(request, request.prefix)):
                 found.append(_scope(reader, place, request, numbers))

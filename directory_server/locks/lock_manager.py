@@ -37,6 +37,7 @@ from lockstep_store.wire.messages.locks import (
     LockPath,
     LocksReply,
 )
+from lockstep_store.wire.names import tenant_of
 
 WAITER_GRACE_SECONDS = 30.0
 MAX_BLOCKED = 64
@@ -255,9 +256,10 @@ class LockManager:
         def break_it(tx: Tx) -> LockRow:
             number = _number(lock_id)
             lock = locks.lock_by_number(tx, number) if number else locks.lock_by_any_request(tx, lock_id)
-            if lock is None:
+            owners = [] if lock is None else [_owner(tx, path.bucket) for path in lock.paths]
+            if lock is None or not (person.admin or person.tenant in map(tenant_of, owners)):
                 raise NotFound(f"there is no lock {lock_id!r}; it may have ended already")
-            if not person.admin and not any(_owns(tx, path.bucket, person.account) for path in lock.paths):
+            if not any(person.administers(owner) or person.account == owner for owner in owners):
                 raise Forbidden(
                     f"lock {lock.number} is held by {lock.party}; only an administrator or the owner of its bucket can "
                     "break it",
@@ -365,13 +367,15 @@ def _number(lock_id: str) -> int | None:
 
 
 def _find_lock(tx: Reader, account: str, lock_id: str) -> LockRow | None:
+    """Find a lock by its id or number, or the account's by its request. Another tenant's seems not to be there."""
     number = _number(lock_id)
-    return locks.lock_by_number(tx, number) if number else locks.lock_by_request(tx, account, lock_id)
+    found = locks.lock_by_number(tx, number) if number else locks.lock_by_request(tx, account, lock_id)
+    return found if found is None or tenant_of(found.party.account) == tenant_of(account) else None
 
 
-def _owns(tx: Reader, bucket: str, account: str) -> bool:
+def _owner(tx: Reader, bucket: str) -> str:
     found = buckets.find(tx, bucket)
-    return found is not None and found.owner == account
+    return found.owner if found is not None else ""
 
 
 def _only_owner(lock: LockRow, account: str, verb: str) -> None:

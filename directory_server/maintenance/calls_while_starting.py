@@ -24,6 +24,7 @@ from lockstep_store.wire.messages import (
     servers,
     storage_keys,
     targets,
+    tenants,
     users,
 )
 
@@ -60,6 +61,7 @@ ANSWERED_WHILE_STARTING = ANSWERED_WHILE_RESTORING | frozenset(
         people.WHO_AM_I,
         people.API_KEYS,
         second_factor.SECOND_FACTOR,
+        tenants.TENANTS,
         groups.GROUPS,
         groups.GROUP,
         users.USERS,

@@ -195,6 +195,8 @@ file_server = table(
 
 # ---------------------------------------------------------------- people
 
+# An account of a tenant has the tenant's name in its own: `acme\\ann`. Only the others can be `admin`; those of tenants
+# can be `tenant_admin`.
 account = table(
     "account",
     Column("name", Name, primary_key=True),
@@ -208,6 +210,7 @@ account = table(
     Column("must_change", Boolean, nullable=False, server_default=false(), comment="a one-time password"),
     Column("scrypt_p", Integer, nullable=False, server_default="1"),
     Column("second_factor_required", Boolean, nullable=False, server_default=false()),
+    Column("tenant_admin", Boolean, nullable=False, server_default=false()),
 )
 
 session = table(

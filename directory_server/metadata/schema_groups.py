@@ -1,10 +1,17 @@
-"""The tables of groups of accounts. (Those of service accounts, below one account, are in `schema_identities`.)"""
+"""The tables of tenants, and of groups of accounts. (Groups of service accounts are in `schema_identities`.)"""
 
 from __future__ import annotations
 
 from sqlalchemy import Boolean, Column, Float, Index, Text
 
 from directory_server.metadata.schema_base import Name, table
+
+tenant = table(
+    "tenant",
+    Column("name", Name, primary_key=True),
+    Column("description", Text, nullable=False),
+    Column("created_at", Float, nullable=False),
+)
 
 # `tenant` is empty for the accounts that belong to none.
 account_group = table(

@@ -6,7 +6,7 @@ from sqlalchemy import BigInteger, Column, Text
 
 from directory_server.metadata.schema_base import Name, table
 
-# What an administrator allows an account or a bucket. `scope` is "account" or "bucket".
+# What an administrator allows an account, a bucket or a tenant. `scope` is "account", "bucket" or "tenant".
 quota = table(
     "quota",
     Column("scope", Text, primary_key=True),

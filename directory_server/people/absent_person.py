@@ -18,9 +18,17 @@ def absent_person(reader: Reader, account: str, access: str = "", limited_by: st
     found = people.state_of(reader, account)
     if found is None:
         raise NotLoggedIn(f"there is no account {account!r} any more")
-    admin, read_only, disabled = found
+    role, disabled = found
     if disabled:
         raise NotLoggedIn(f"account {account!r} is disabled")
     limits = limits_of_key(reader, limited_by) if limited_by else None
     described = S3Access.decode(access) if access else None
-    return Person(account, admin and limits is None, "", access=described, read_only=read_only, limits=limits)
+    return Person(
+        account,
+        role.admin and limits is None,
+        "",
+        access=described,
+        read_only=role.read_only,
+        limits=limits,
+        tenant_admin=role.tenant_admin and limits is None,
+    )

@@ -256,6 +256,7 @@ def person_of_key(reader: Reader, access_key_id: str, found: rows.S3KeyRow | Non
         read_only=found.read_only,
         limits=limits,
         s3_key=access_key_id,
+        tenant_admin=found.tenant_admin and limits is None,
     )
 
 

@@ -24,6 +24,7 @@ from lockstep_store.wire.messages.people import AccountInfo, ApiKeyInfo, ApiKeys
 from lockstep_store.wire.messages.s3 import S3_SERVICE, S3Proof
 from lockstep_store.wire.messages.s3_access import S3Access
 from lockstep_store.wire.messages.shares import ShareProof
+from lockstep_store.wire.names import tenant_of
 
 TOKEN_PREFIX = "lst_"  # noqa: S105 - a prefix, not a secret
 API_KEY_PREFIX = "lsk_"
@@ -116,10 +117,13 @@ class Accounts:
         self._known.forget_all()
         self._s3_keys.forget_all()
 
-    def administrator(self, credential: str) -> Person:
-        """Like `authenticate`; raises Forbidden unless the person is an administrator."""
+    def administrator(self, credential: str, *, of_tenant: bool = False) -> Person:
+        """Like `authenticate`; raises Forbidden unless the person is an administrator.
+
+        With `of_tenant` an administrator of a tenant will do too; the caller keeps that one to what is the tenant's.
+        """
         person = self.authenticate(credential)
-        if not person.admin:
+        if not (person.admin or (of_tenant and person.tenant_admin)):
             raise Forbidden(f"{person.account} is not an administrator")
         return person
 
@@ -141,8 +145,17 @@ class Accounts:
             session = reader.one(people.SESSION, hash=hash)
         if account is None:
             raise NotLoggedIn("your account is gone: log in again")
-        expires_at = session[5] if session is not None else None
-        return AccountInfo(person.account, person.admin, account[1], person.session, expires_at, person.read_only)
+        expires_at = session[6] if session is not None else None
+        return AccountInfo(
+            person.account,
+            person.admin,
+            account[1],
+            person.session,
+            expires_at,
+            person.read_only,
+            person.tenant,
+            person.tenant_admin,
+        )
 
     # ------------------------------------------------------------ API keys
 
@@ -193,11 +206,13 @@ def insert_account(
     read_only: bool = False,
     must_change: bool = False,
 ) -> None:
-    """Make an account. The caller has checked that the name is free."""
+    """Make an account; with `admin` an administrator, of its tenant if it has one. The caller has checked that the name
+    is free."""
     tx.run(
         people.INSERT_ACCOUNT,
         name=name,
-        admin=admin,
+        admin=admin and not tenant_of(name),
+        tenant_admin=admin and bool(tenant_of(name)),
         salt=password.salt,
         password_hash=password.hash,
         scrypt_log_n=password.log_n,
@@ -226,18 +241,18 @@ def person_of_credential(reader: Reader, credential: str, hash: bytes) -> Person
     if credential.startswith(TOKEN_PREFIX):
         row = reader.one(people.SESSION, hash=hash)
         if row is not None:
-            return _person(row, f"session-{hash.hex()[:16]}", row[4])
+            return _person(row, f"session-{hash.hex()[:16]}", row[5])
     elif credential.startswith(API_KEY_PREFIX):
         row = reader.one(people.API_KEY, hash=hash)
         if row is not None:
-            return _person(row, f"key-{row[4]}")
+            return _person(row, f"key-{row[5]}")
     if not credential:
         raise NotLoggedIn("log in first: this needs a token or an API key", anonymous=True)
     raise NotLoggedIn("the token or API key is not valid: it is wrong, revoked or logged out; log in again")
 
 
 def _person(row: Row, session: str, expires: float | None = None) -> Person:
-    """A credential's account; NotLoggedIn when it is disabled. `row` begins with name, admin, read-only, disabled."""
+    """A credential's account; NotLoggedIn when it is disabled. `row` begins as all that name one do."""
     if row[3]:
         raise NotLoggedIn("this account is disabled: ask an administrator")
-    return Person(row[0], bool(row[1]), session, expires, read_only=bool(row[2]))
+    return Person(row[0], bool(row[1]), session, expires, read_only=bool(row[2]), tenant_admin=bool(row[4]))

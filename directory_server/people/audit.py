@@ -10,16 +10,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
-from sqlalchemy import bindparam, delete, func, insert, select
+from sqlalchemy import bindparam, delete, func, insert, or_, select
 
 from directory_server.metadata.schema import audit
 from directory_server.metadata.statement import Statement
+from directory_server.metadata.statements.tenants import of_tenant
 from directory_server.metadata.store import MetadataStore, Tx
 from directory_server.people.access_keys import PeopleClock
 from lockstep_store.runtime.bounded import ExpiringMap
 from lockstep_store.runtime.tracing import log
 from lockstep_store.wire.errors import LockstepError
 from lockstep_store.wire.messages.users import MAX_EVENTS, AuditEvent, AuditReply, AuditRequest
+from lockstep_store.wire.names import tenant_of
 
 QUIET_SECONDS = 5.0
 TRIM_EVERY = 1000
@@ -30,6 +32,15 @@ _INSERT = Statement(insert(audit).values({name: bindparam(name) for name in _COL
 _READ = Statement(
     select(audit.c.id, *(audit.c[name] for name in _COLUMNS))
     .where(audit.c.id > bindparam("after"))
+    .order_by(audit.c.id)
+    .limit(bindparam("count"))
+)
+_READ_OF_TENANT = Statement(
+    select(audit.c.id, *(audit.c[name] for name in _COLUMNS))
+    .where(
+        audit.c.id > bindparam("after"),
+        or_(of_tenant(audit.c.account, bindparam("tenant")), of_tenant(audit.c.subject, bindparam("tenant"))),
+    )
     .order_by(audit.c.id)
     .limit(bindparam("count"))
 )
@@ -93,11 +104,21 @@ class AuditJournal:
             detail=detail[:_MAX_DETAIL],
         )
 
-    def read(self, request: AuditRequest) -> AuditReply:
-        """Return events after `after`, the oldest first."""
+    def read(self, request: AuditRequest, tenant: str = "") -> AuditReply:
+        """Return events after `after`, the oldest first.
+
+        With a tenant, what its accounts did and what was done to them; who did that from outside has no name.
+        """
         with self._store.read() as reader:
-            rows = reader.all(_READ, after=request.after, count=request.limit)
-        return AuditReply([AuditEvent(row[0], row[1], row[2], row[3], row[4], row[5], row[6]) for row in rows])
+            if tenant:
+                rows = reader.all(_READ_OF_TENANT, after=request.after, count=request.limit, tenant=tenant)
+            else:
+                rows = reader.all(_READ, after=request.after, count=request.limit)
+        events = [AuditEvent(row[0], row[1], row[2], row[3], row[4], row[5], row[6]) for row in rows]
+        for event in events:
+            if tenant and tenant_of(event.account) != tenant:
+                event.account = ""
+        return AuditReply(events)
 
     def trim(self, tx: Tx) -> None:
         """Drop events beyond the bound, if there are many new ones: the oldest of the accounts that have the most."""

@@ -1,5 +1,7 @@
 """Groups of accounts: administrators make and delete them, and with a group's managers change who is in it.
 
+A tenant has groups of its own; everybody has to do with those of their own tenant alone.
+
 What a group may do is in the grants and policies that name it. They are judged by who is in it in that snapshot, so a
 change holds from its transaction on.
 """
@@ -25,9 +27,7 @@ from lockstep_store.wire.messages.groups import (
     GroupRole,
     GroupsReply,
 )
-from lockstep_store.wire.names import check_group
-
-_OF_NO_TENANT = ""
+from lockstep_store.wire.names import check_group, quoted, tenant_of
 
 
 class Groups:
@@ -42,8 +42,9 @@ class Groups:
         """Return every group for administrators, for others their own ones, by name and without the members."""
         with self._store.read() as reader:
             mine = rows.groups_of(reader, person.account)
-            found = rows.every_group(reader, _OF_NO_TENANT)
-        return GroupsReply([_info(one, mine.get(one.name)) for one in found if person.admin or one.name in mine])
+            found = rows.every_group(reader, person.tenant)
+        every = person.administers(person.account)
+        return GroupsReply([_info(one, mine.get(one.name)) for one in found if every or one.name in mine])
 
     def show(self, person: Person, name: str) -> AccountGroup:
         """Return a group with its members. NotFound unless the person is in it, or an administrator."""
@@ -55,12 +56,12 @@ class Groups:
         name = prepared_name(check_group(request.name))
 
         def work(tx: Tx) -> AccountGroup:
-            if rows.find(tx, _OF_NO_TENANT, name) is not None:
+            if rows.find(tx, by.tenant, name) is not None:
                 raise AlreadyExists(f"there is a group {name!r} already")
-            if len(rows.every_group(tx, _OF_NO_TENANT)) >= MAX_GROUPS:
+            if len(rows.every_group(tx, by.tenant)) >= MAX_GROUPS:
                 raise Conflict(f"there are {MAX_GROUPS} groups already: delete one first")
-            rows.insert_group(tx, _OF_NO_TENANT, name, request.description, self._clock.wall())
-            self._change_members(tx, name, request.accounts)
+            rows.insert_group(tx, by.tenant, name, request.description, self._clock.wall())
+            _change_members(tx, by.tenant, name, request.accounts)
             self._audit.write(tx, "group made", by.account, name, detail=_words(request.accounts))
             return _reply(tx, by, name)
 
@@ -72,8 +73,8 @@ class Groups:
         def work(tx: Tx) -> AccountGroup:
             name = self._managed(tx, by, request.name)
             if request.description is not None:
-                rows.describe(tx, _OF_NO_TENANT, name, request.description)
-            self._change_members(tx, name, request.accounts)
+                rows.describe(tx, by.tenant, name, request.description)
+            _change_members(tx, by.tenant, name, request.accounts)
             self._audit.write(tx, "group changed", by.account, name, detail=_words(request.accounts))
             return _reply(tx, by, name)
 
@@ -88,14 +89,14 @@ class Groups:
         def work(tx: Tx) -> None:
             found = _seen(tx, by, name)
             known = f"{GROUP_PREFIX}{found}"
-            named = access.buckets_whose_policy_names(tx, known)
+            named = access.buckets_whose_policy_names(tx, known, by.tenant)
             if named:
                 raise Conflict(
                     f"the policies of buckets name group {found!r} ({', '.join(named)[:200]}): change them first",
                     buckets=named,
                 )
-            access.drop_grants_of(tx, known)
-            rows.delete_group(tx, _OF_NO_TENANT, found)
+            access.drop_grants_of(tx, known, by.tenant)
+            rows.delete_group(tx, by.tenant, found)
             self._audit.write(tx, "group deleted", by.account, found)
 
         self._store.write(work)
@@ -104,34 +105,37 @@ class Groups:
         found = _seen(tx, person, name)
         if person.read_only:
             raise Forbidden(f"account {person.account!r} is read-only: ask an administrator for the role member")
-        if not person.admin and rows.groups_of(tx, person.account).get(found) != "manager":
+        if not person.administers(person.account) and rows.groups_of(tx, person.account).get(found) != "manager":
             raise Forbidden(f"only managers of group {found!r} and administrators may change it")
         return found
 
-    def _change_members(self, tx: Tx, name: str, changes: dict[str, GroupRole | None]) -> None:
-        for account, role in changes.items():
-            if role is not None and tx.one(people.ACCOUNT, name=account) is None:
-                raise NotFound(f"there is no account {account!r}")
-            rows.set_member(tx, _OF_NO_TENANT, name, account, role)
-        if changes and len(rows.members_of(tx, _OF_NO_TENANT, name)) > MAX_GROUP_MEMBERS:
-            raise Conflict(f"a group may have {MAX_GROUP_MEMBERS} members: make a second one")
+
+def _change_members(tx: Tx, tenant: str, name: str, changes: dict[str, GroupRole | None]) -> None:
+    for account, role in changes.items():
+        if role is not None and (tenant_of(account) != tenant or tx.one(people.ACCOUNT, name=account) is None):
+            raise NotFound(f"there is no account {quoted(account)}")
+        rows.set_member(tx, tenant, name, account, role)
+    if changes and len(rows.members_of(tx, tenant, name)) > MAX_GROUP_MEMBERS:
+        raise Conflict(f"a group may have {MAX_GROUP_MEMBERS} members: make a second one")
 
 
 def _seen(reader: Reader, person: Person, name: str) -> str:
     """Return the stored name of a group that the person may see; NotFound without one."""
     try:
-        found = rows.find(reader, _OF_NO_TENANT, prepared_name(name))
+        found = rows.find(reader, person.tenant, prepared_name(name))
     except BadName:
         found = None
-    if found is None or not (person.admin or found.name in rows.groups_of(reader, person.account)):
+    if found is None or not (
+        person.administers(person.account) or found.name in rows.groups_of(reader, person.account)
+    ):
         raise NotFound(f"there is no group {name!r}")
     return found.name
 
 
 def _reply(reader: Reader, person: Person, name: str) -> AccountGroup:
-    found = rows.find(reader, _OF_NO_TENANT, name)
+    found = rows.find(reader, person.tenant, name)
     assert found is not None
-    accounts = rows.members_of(reader, _OF_NO_TENANT, name)
+    accounts = rows.members_of(reader, person.tenant, name)
     return _info(found, accounts.get(person.account), accounts)
 
 

@@ -24,7 +24,7 @@ class Limits:
 
     account: str
     admin: bool
-    """Whether the account is an administrator, so that only the policies limit the key."""
+    """Whether the account is an administrator, of the cluster or its tenant, so that only policies limit the key."""
     key: str
     """The access key's id."""
     identity: str = ""
@@ -56,7 +56,8 @@ def limits_of(reader: Reader, access_key_id: str, found: S3KeyRow) -> Limits | N
     if not found.identity and not found.session_name and not found.session_policies:
         return None
     session = tuple(json.loads(found.session_policies)) if found.session_policies else ()
-    limits = Limits(found.account, found.admin, access_key_id, session_name=found.session_name, session=session)
+    admin = found.admin or found.tenant_admin
+    limits = Limits(found.account, admin, access_key_id, session_name=found.session_name, session=session)
     if not found.identity:
         return limits
     kind, _, name = found.identity.partition("/")

@@ -24,7 +24,7 @@ from directory_server.people.second_factors import SecondFactors, is_recovery_co
 from lockstep_store.wire.errors import AlreadyExists, BadRequest, Forbidden, NotLoggedIn, SecondFactorNeeded
 from lockstep_store.wire.messages.people import LoginReply, PasswordRequest
 from lockstep_store.wire.messages.users import ChangePasswordRequest
-from lockstep_store.wire.names import check_account
+from lockstep_store.wire.names import check_account, tenant_of
 
 _CLOSED = "; new accounts are made by an administrator only"
 
@@ -83,9 +83,9 @@ class LogIns:
 
         Raises SecondFactorNeeded when the password is right and the account needs a code, or a second factor.
         """
-        typed = check_account(request.name)
+        typed = check_account(request.name, in_tenant=True)
         name, row = self._find(typed)
-        is_open = self._is_open(request.remote)
+        is_open = self._is_open(request.remote) and not tenant_of(typed)  # its administrators make a tenant's accounts
         if request.register == "must" and not is_open:  # also for a name that exists, which is not revealed
             raise Forbidden("registration is closed: ask an administrator for an account")
         if row is None and request.register != "never" and is_open:
@@ -116,7 +116,7 @@ class LogIns:
 
     def prove(self, name: str, password: str, address: str) -> Proven:
         """The account of that name, if the password is right; NotLoggedIn otherwise, and for a disabled account."""
-        found, row = self._find(check_account(name))
+        found, row = self._find(check_account(name, in_tenant=True))
         return self._check_password(found, row, password, address)
 
     def _check_password(self, name: str, row: Row | None, password: str, address: str, hint: str = "") -> Proven:

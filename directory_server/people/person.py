@@ -7,6 +7,7 @@ from typing import Protocol
 
 from directory_server.people.limits import Limits
 from lockstep_store.wire.messages.s3_access import S3Access
+from lockstep_store.wire.names import tenant_of
 
 READING_ACTIONS = ("s3:get", "s3:list", "s3:head")
 
@@ -15,8 +16,9 @@ READING_ACTIONS = ("s3:get", "s3:list", "s3:head")
 class Person:
     """An authenticated caller. `account` is empty for an anonymous S3 request; `access` describes an S3 request.
 
-    `session` identifies the log-in or API key without its secret. `expires` is directory time, if it expires. A person
-    with `limits` is no administrator, whatever the account is: only `access` may give such a person a right.
+    `admin` is an administrator of the cluster, `tenant_admin` one of the account's tenant alone. `session` identifies
+    the log-in or API key without its secret. `expires` is directory time, if it expires. A person with `limits` is no
+    administrator, whatever the account is: only `access` may give such a person a right.
     """
 
     account: str
@@ -29,6 +31,16 @@ class Person:
     limits: Limits | None = None
     s3_key: str = ""
     """The id of the S3 access key that signed the request; empty for other credentials."""
+    tenant_admin: bool = False
+
+    @property
+    def tenant(self) -> str:
+        """The account's tenant; empty without one."""
+        return tenant_of(self.account)
+
+    def administers(self, account: str) -> bool:
+        """Whether the person is an administrator of what that account owns: of its tenant, or of the cluster."""
+        return self.admin or (self.tenant_admin and tenant_of(account) == self.tenant)
 
     def changes_as_reader(self, action: str) -> bool:
         """Whether the action is a change that the account's role does not allow."""

@@ -1,4 +1,4 @@
-"""Quotas: what an administrator allows accounts and buckets. Everybody sees their own.
+"""Quotas: what an administrator allows accounts, buckets and tenants. Everybody sees their own.
 
 The store judges versions, bytes and files in the transaction of each change (see metadata/store.py). Buckets, locks,
 places in line, keys and followers are judged where somebody wants one more.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from directory_server.metadata.statements import buckets, people
+from directory_server.metadata.statements import buckets, people, tenants
 from directory_server.metadata.statements import quotas as rows
 from directory_server.metadata.store import MetadataStore, Reader, Tx
 from directory_server.people.audit import AuditJournal
@@ -24,6 +24,7 @@ from lockstep_store.wire.messages.quotas import (
     QuotasReply,
     Resource,
 )
+from lockstep_store.wire.names import TENANT_SEPARATOR, quoted, tenant_of
 
 DemandRoom = Callable[[Reader, str, str, Callable[[], int]], None]
 
@@ -49,11 +50,12 @@ class Quotas:
             _demand_sight(reader, person, scope, name)
             return _reply(reader, scope, name)
 
-    def all(self) -> QuotasReply:
-        """Return every account and bucket with a quota. The caller has checked that an administrator asks."""
+    def all(self, by: Person) -> QuotasReply:
+        """Return what has a quota, by scope and name. The caller has checked that `by` is an administrator."""
         with self._store.read() as reader:
             owners = dict.fromkeys((scope, name) for scope, name, _, _ in rows.every_quota(reader))
-            return QuotasReply([_reply(reader, scope, name) for scope, name in owners])
+            found = [one for one in owners if by.admin or _tenant(reader, *one) == by.tenant]
+            return QuotasReply([_reply(reader, scope, name) for scope, name in found])
 
     def set(self, by: Person, scope: QuotaScope, name: str, values: Mapping[str, int | None]) -> QuotaReply:
         """Set or remove quotas. The caller has checked that `by` is an administrator.
@@ -66,7 +68,9 @@ class Quotas:
             raise BadRequest(f"a quota of {scope}s has no {', '.join(unknown)}; it has {', '.join(RESOURCES[scope])}")
 
         def work(tx: Tx) -> QuotaReply:
-            _demand_existence(tx, scope, name)
+            if scope == rows.TENANT and not by.admin:
+                raise Forbidden(f"only an administrator of the cluster may set the quotas of tenant {name!r}")
+            _demand_existence(tx, by, scope, name)
             for resource, value in values.items():
                 rows.set_quota(tx, scope, name, resource, value)
             shown = ", ".join(f"{key}={'none' if value is None else value}" for key, value in values.items())
@@ -93,7 +97,7 @@ class Quotas:
 
         Only accounts and buckets with such quotas cost a statement.
         """
-        for scope, name in ((rows.BUCKET, bucket), (rows.ACCOUNT, account)):
+        for scope, name in ((rows.BUCKET, bucket), (rows.ACCOUNT, account), (rows.TENANT, tenant_of(account))):
             if (scope, name) in self._counted:
                 size = added()
                 if size > 0:
@@ -113,16 +117,32 @@ def _demand_sight(reader: Reader, person: Person, scope: QuotaScope, name: str) 
     if scope == rows.BUCKET:
         found = buckets.find(reader, name)
         owner = found.owner if found is not None else ""
-    if not person.admin and person.account != owner:
-        raise Forbidden(f"only an administrator or its owner may see the quotas of {scope} {name!r}")
-    _demand_existence(reader, scope, name)
+    elif scope == rows.TENANT:
+        owner = f"{name}{TENANT_SEPARATOR}"
+    if not person.administers(owner) and (scope == rows.TENANT or person.account != owner):
+        raise Forbidden(f"only an administrator or who owns it may see the quotas of {scope} {quoted(name)}")
+    _demand_existence(reader, person, scope, name)
 
 
-def _demand_existence(reader: Reader, scope: QuotaScope, name: str) -> None:
+def _demand_existence(reader: Reader, person: Person, scope: QuotaScope, name: str) -> None:
+    hidden = bool(person.tenant) and _tenant(reader, scope, name) != person.tenant
     if scope == rows.BUCKET:
+        if hidden:
+            raise buckets.missing(name)
         buckets.require(reader, name)
-    elif reader.one(people.ACCOUNT, name=name) is None:
-        raise NotFound(f"there is no account {name!r}")
+    elif scope == rows.TENANT:
+        if hidden or tenants.find(reader, name) is None:
+            raise NotFound(f"there is no tenant {name!r}")
+    elif hidden or reader.one(people.ACCOUNT, name=name) is None:
+        raise NotFound(f"there is no account {quoted(name)}")
+
+
+def _tenant(reader: Reader, scope: QuotaScope, name: str) -> str:
+    """Return whose an account, a bucket or a tenant is."""
+    if scope == rows.BUCKET:
+        found = buckets.find(reader, name)
+        return tenant_of(found.owner) if found is not None else ""
+    return name if scope == rows.TENANT else tenant_of(name)
 
 
 def _reply(reader: Reader, scope: QuotaScope, name: str) -> QuotaReply:

@@ -16,7 +16,7 @@ from directory_server.metadata.statements import share_links as rows
 from directory_server.metadata.statements.share_links import HeldShare, ShareRow
 from directory_server.metadata.store import Reader
 from directory_server.people.access_keys import PeopleClock
-from directory_server.people.limits import Limits
+from directory_server.people.limits import Limits, limits_of_key
 from directory_server.people.person import Person
 from lockstep_store.wire.errors import NotLoggedIn
 from lockstep_store.wire.messages.shares import DEFAULT_RULE, ShareProof
@@ -54,6 +54,13 @@ def limits_at_commit(reader: Reader, key: str) -> Limits:
     """
     found = rows.by_id(reader, key.removeprefix(LINK_KEY_PREFIX))
     return _limits(_allowed(found))
+
+
+def limits_named(reader: Reader, limited_by: str) -> Limits | None:
+    """Return the limits of a key or a link, as a ticket names it. NotLoggedIn when it has ended."""
+    if limited_by.startswith(LINK_KEY_PREFIX):
+        return limits_at_commit(reader, limited_by)
+    return limits_of_key(reader, limited_by)
 
 
 def good_link(found: HeldShare | None, clock: PeopleClock) -> HeldShare:

@@ -161,15 +161,15 @@ class SingleSignOn:
 
         Its earlier log-ins end if the role needs a second factor that it lacks: a password may have made them.
         """
-        admin, read_only = people.role_of(tx, account)
+        known = people.role_of(tx, account)
         wanted = (role == "administrator", role == "read-only")
-        if (admin, read_only) == wanted:
+        if (known.admin or known.tenant_admin, known.read_only) == wanted:
             return
-        if admin:
+        if known.admin:
             if not tx.one(people.OTHER_ADMINISTRATORS, name=account)[0]:  # type: ignore[index]
                 return
             tx.run(people.DELETE_JOIN_SECRETS)  # as when another administrator does it
-        tx.run(people.SET_STATE, of_account=account, new_admin=wanted[0], new_read_only=wanted[1], new_disabled=False)
+        people.set_state(tx, account, administrator=wanted[0], read_only=wanted[1], disabled=False)
         if self._factors.must_enrol(tx, account):
             tx.run(people.DELETE_SESSIONS_OF, of_account=account)
         self._audit.write(tx, "account changed", account, account, detail=f"{role}, as {provider} says")

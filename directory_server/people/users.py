@@ -19,6 +19,7 @@ from directory_server.metadata.statements import (
     s3_keys,
     second_factor,
     share_links,
+    tenants,
 )
 from directory_server.metadata.store import MetadataStore, Reader, Tx
 from directory_server.people.access_keys import PeopleClock
@@ -29,7 +30,7 @@ from directory_server.people.names import prepared_name
 from directory_server.people.password_rules import check_new_password
 from directory_server.people.person import Person
 from directory_server.people.second_factors import SecondFactors
-from lockstep_store.wire.errors import AlreadyExists, Conflict, NotFound
+from lockstep_store.wire.errors import AlreadyExists, BadName, Conflict, NotFound
 from lockstep_store.wire.messages.people import ApiKeyInfo
 from lockstep_store.wire.messages.users import (
     AccountRole,
@@ -44,13 +45,16 @@ from lockstep_store.wire.messages.users import (
     UserInfo,
     UsersReply,
 )
-from lockstep_store.wire.names import check_account
+from lockstep_store.wire.names import TENANT_SEPARATOR, check_account, quoted, tenant_of
 
 _MAX_SHOWN = 1000
 
 
 class Users:
-    """Thread-safe. Callers have checked that `by` is an administrator."""
+    """Thread-safe. Callers have checked that `by` is an administrator, of the cluster or of a tenant.
+
+    To one of a tenant, only that tenant's accounts exist.
+    """
 
     def __init__(
         self,
@@ -68,22 +72,32 @@ class Users:
         self._factors = factors
         self._audit = audit
 
-    def all(self) -> UsersReply:
-        """Return every account, by name."""
+    def all(self, by: Person) -> UsersReply:
+        """Return every account, by name; for an administrator of a tenant, the tenant's."""
         with self._store.read() as reader:
-            return UsersReply(_users(reader))
+            return UsersReply([user for user in _users(reader) if by.administers(user.name)])
 
     def create(self, by: Person, request: CreateUserRequest) -> CreatedUser:
         """Make an account; without a password it gets a one-time password. AlreadyExists for a taken name."""
-        name = prepared_name(check_account(request.name))
+        name = prepared_name(check_account(request.name, in_tenant=True))
+        tenant = tenant_of(name)
+        if not by.administers(name):
+            example = f"{by.tenant}{TENANT_SEPARATOR}ann"
+            raise BadName(f"the names of your tenant's accounts begin with its name: {example}")
         one_time = "" if request.password else secrets.token_urlsafe(12)
         password = self._log_ins.hashed(one_time or check_new_password(name, request.password))
 
         def work(tx: Tx) -> UserInfo:
+            if tenant and tenants.find(tx, tenant) is None:
+                raise NotFound(f"there is no tenant {tenant!r}")
+            if tenant:
+                quotas.demand_room(tx, quotas.TENANT, tenant, "accounts")
             if tx.one(people.ACCOUNT, name=name) is not None:
-                raise AlreadyExists(f"an account {name!r} exists already: choose another name")
+                raise AlreadyExists(f"an account {quoted(name)} exists already: choose another name")
             if (other := self._log_ins.look_alikes.find(tx, name)) is not None:
-                raise AlreadyExists(f"the name {name!r} looks like the account {other!r}: choose a more distinct name")
+                raise AlreadyExists(
+                    f"the name {quoted(name)} looks like the account {quoted(other)}: choose a more distinct name"
+                )
             insert_account(
                 tx,
                 name,
@@ -94,7 +108,7 @@ class Users:
                 must_change=bool(one_time),
             )
             self._audit.write(tx, "account made", by.account, name, detail=request.role)
-            return _user(tx, name)
+            return _user(tx, name, by)
 
         return CreatedUser(self._store.write(work), one_time)
 
@@ -105,19 +119,15 @@ class Users:
         """
 
         def work(tx: Tx) -> UserInfo:
-            user = _user(tx, request.name)
+            user = _user(tx, request.name, by)
             role = user.role if request.role is None else request.role
             disabled = user.disabled if request.disabled is None else request.disabled
             required = request.second_factor_required
             required = user.second_factor_required if required is None else required
             if disabled or role != "administrator":
                 _keep_an_administrator(tx, user)
-            tx.run(
-                people.SET_STATE,
-                of_account=user.name,
-                new_admin=role == "administrator",
-                new_read_only=role == "read-only",
-                new_disabled=disabled,
+            people.set_state(
+                tx, user.name, administrator=role == "administrator", read_only=role == "read-only", disabled=disabled
             )
             second_factor.require(tx, user.name, required)
             if disabled or self._factors.must_enrol(tx, user.name):
@@ -126,7 +136,7 @@ class Users:
                 _end_invitations(tx, user)
             detail = f"{role}, {'disabled' if disabled else 'enabled'}{', second factor required' if required else ''}"
             self._audit.write(tx, "account changed", by.account, user.name, detail=detail)
-            return _user(tx, user.name)
+            return _user(tx, user.name, by)
 
         changed = self._store.write(work)
         self._accounts.forget_all()
@@ -139,7 +149,7 @@ class Users:
         """
 
         def work(tx: Tx) -> None:
-            user = _user(tx, request.name)
+            user = _user(tx, request.name, by)
             _keep_an_administrator(tx, user)
             if user.buckets and not request.buckets_to:
                 raise Conflict(
@@ -147,9 +157,11 @@ class Users:
                     buckets=user.buckets,
                 )
             if user.buckets:
-                heir = _user(tx, request.buckets_to)
+                heir = _user(tx, request.buckets_to, by)
                 if heir.name == user.name:
                     raise Conflict("the buckets must go to another account")
+                if tenant_of(heir.name) != tenant_of(user.name):
+                    raise Conflict("the buckets must go to an account of the same tenant")
                 tx.run(people.GIVE_BUCKETS, of_account=user.name, new_owner=heir.name)
             for statement in (
                 people.DELETE_SESSIONS_OF,
@@ -163,7 +175,7 @@ class Users:
                 people.DELETE_ACCOUNT,
             ):
                 tx.run(statement, of_account=user.name)
-            access.drop_grants_of(tx, user.name)
+            access.drop_grants_of(tx, user.name, tenant_of(user.name))
             _end_invitations(tx, user)
             quotas.drop_quotas(tx, quotas.ACCOUNT, user.name)
             detail = f"buckets to {request.buckets_to}" if user.buckets else ""
@@ -181,13 +193,13 @@ class Users:
         password = self._log_ins.hashed(one_time)
 
         def work(tx: Tx) -> UserInfo:
-            user = _user(tx, name)
+            user = _user(tx, name, by)
             if user.identities and not user.has_password:
                 raise Conflict(f"{name} logs in by single sign-on and has no password: unlink its identities first")
             people.set_password(tx, user.name, password, must_change=True)
             tx.run(people.DELETE_SESSIONS_OF, of_account=user.name)
             self._audit.write(tx, "password reset", by.account, user.name)
-            return _user(tx, user.name)
+            return _user(tx, user.name, by)
 
         made = CreatedUser(self._store.write(work), one_time)
         self._accounts.forget_all()
@@ -197,21 +209,21 @@ class Users:
         """Delete a second factor, whose owner has lost it, and end every log-in. Keys stay. NotFound without one."""
 
         def work(tx: Tx) -> UserInfo:
-            user = _user(tx, name)
+            user = _user(tx, name, by)
             if not self._factors.drop(tx, user.name):
                 raise NotFound(f"{user.name} has no second factor")
             tx.run(people.DELETE_SESSIONS_OF, of_account=user.name)
             self._audit.write(tx, "second factor reset", by.account, user.name)
-            return _user(tx, user.name)
+            return _user(tx, user.name, by)
 
         changed = self._store.write(work)
         self._accounts.forget_all()
         return changed
 
-    def access(self, name: str) -> UserAccessReply:
+    def access(self, by: Person, name: str) -> UserAccessReply:
         """Return an account's log-ins and keys, without secrets."""
         with self._store.read() as reader:
-            user = _user(reader, name)
+            user = _user(reader, name, by)
             sessions = reader.all(people.SESSIONS_OF, of_account=user.name, count=_MAX_SHOWN)
             keys = reader.all(people.API_KEYS_OF, account=user.name, count=MAX_API_KEYS)
             s3 = s3_keys.every_key_of(reader, user.name, _MAX_SHOWN)
@@ -222,7 +234,7 @@ class Users:
         """End one log-in or key by its id; without one, all of them and the share links. NotFound for an unknown id."""
 
         def work(tx: Tx) -> int:
-            user = _user(tx, request.name)
+            user = _user(tx, request.name, by)
             if request.id:
                 ended = _end_one(tx, user.name, request.id)
             else:
@@ -256,19 +268,21 @@ def _end_one(tx: Tx, account: str, id: str) -> int:
 
 def _end_invitations(tx: Tx, user: UserInfo) -> None:
     """End all unused invitations with an administrator's access. They do not say who made them."""
-    if user.role == "administrator":
+    if user.role == "administrator" and not tenant_of(user.name):
         tx.run(people.DELETE_JOIN_SECRETS)
 
 
 def _keep_an_administrator(tx: Tx, user: UserInfo) -> None:
+    if tenant_of(user.name):
+        return  # the cluster's administrators appoint others
     if user.role == "administrator" and not tx.one(people.OTHER_ADMINISTRATORS, name=user.name)[0]:  # type: ignore[index]
         raise Conflict(f"{user.name} is the last administrator: make another one first")
 
 
-def _user(reader: Reader, name: str) -> UserInfo:
+def _user(reader: Reader, name: str, by: Person) -> UserInfo:
     found = next((user for user in _users(reader) if user.name == name), None)
-    if found is None:
-        raise NotFound(f"there is no account {name!r}")
+    if found is None or not by.administers(name):
+        raise NotFound(f"there is no account {quoted(name)}")
     return found
 
 

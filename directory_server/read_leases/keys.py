@@ -82,6 +82,7 @@ NOT_READ = frozenset(
         *("search_bucket", "search_file"),
         *("lock", "lock_path", "waiter", "waiter_path"),  # a new lock changes `path_fence`; a lock in a reply: no lease
         *("folder_change", "folder_problem"),
+        "tenant",  # an account's tenant is in its name
         "account_group",  # a reply depends on who is in it: on `account_group_member`
         "share_link",  # a reply through a link is never leased
         *("kms_key", "kms_key_version"),  # a reply with a data key is never leased

@@ -14,10 +14,12 @@ from lockstep_store.wire.errors import BadName
 MAX_PATH_BYTES = 1024
 RESERVED_BUCKETS = frozenset({"api", "metrics", "health", "console", "dav", "lfs"})
 FILES_BUCKET = "files"
+TENANT_SEPARATOR = "\\"
 
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _BAD_LABEL = re.compile(r"\.[.-]|-\.")
 _NOT_IN_XML = "\ufffe\uffff"
+_TENANT = re.compile(r"[a-z0-9][a-z0-9-]{0,30}[a-z0-9]")
 _IPV4 = re.compile(r"\d+\.\d+\.\d+\.\d+")
 
 
@@ -82,8 +84,32 @@ def check_bucket(bucket: str) -> str:
     return bucket
 
 
-def check_account(name: str) -> str:
-    """Return `name` if an account may have it; BadName otherwise."""
+def tenant_of(account: str) -> str:
+    r"""Return the tenant that an account's name begins with, as in `acme\ann`; empty for the others."""
+    tenant, separator, _ = account.partition(TENANT_SEPARATOR)
+    return tenant if separator else ""
+
+
+def quoted(account: str) -> str:
+    """Return an account's name in quotes, for messages: as people type it, with one backslash."""
+    return repr(account).replace("\\\\", "\\")
+
+
+def check_tenant(name: str) -> str:
+    """Return `name` if a tenant may have it; BadName otherwise."""
+    if not _TENANT.fullmatch(name):
+        raise BadName(
+            "the tenant's name is invalid: use 2 to 32 lower-case letters, digits and hyphens; it must begin and end "
+            "with a letter or digit"
+        )
+    return name
+
+
+def check_account(name: str, *, in_tenant: bool = False) -> str:
+    r"""Return `name` if an account may have it; BadName otherwise. With `in_tenant` also names such as `acme\ann`."""
+    if in_tenant and TENANT_SEPARATOR in name:
+        tenant, _, own = name.partition(TENANT_SEPARATOR)
+        return f"{check_tenant(tenant)}{TENANT_SEPARATOR}{check_account(own)}"
     if not 1 <= len(name) <= 64 or name != name.strip() or not name.isprintable() or set(name) & set("/:\\"):
         raise BadName(
             "the user name is invalid: use 1 to 64 printable characters, no '/', ':' or '\\', "

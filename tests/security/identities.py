@@ -1,7 +1,8 @@
 """Everybody who may ask something of a cluster, each with a credential for the API and one for S3.
 
 Olga owns a bucket. Its policy lets the reader and the writer do what their names say, and the account of the role
-read-only everything. The stranger has an account, and no right in the bucket. Limited is a service account of Olga's
+read-only everything. The stranger has an account, and no right in the bucket. The outsider is an administrator of a
+tenant; everybody else belongs to none. Limited is a service account of Olga's
 that may only read: its key is for S3 alone, and its secret is all that it can show the API. The credentials of the last
 three were an administrator's until the account was disabled, they ended, or they were revoked.
 """
@@ -65,6 +66,8 @@ class Identities:
         ):
             self.all[name] = self._made(name, role)
         self.all["limited"] = self._limited()
+        assert self.ask("administrator", "POST", "/tenants", b'{"name": "beta"}').status == 201
+        self.all["outsider"] = self._made("beta\\outsider", "administrator")
         assert self.ask("administrator", "PATCH", "/users/disabled", b'{"disabled": true}').status == 200
         assert self.ask("administrator", "DELETE", "/users/revoked/access").status == 200
 

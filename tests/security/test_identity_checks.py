@@ -53,9 +53,7 @@ def state(rig: S3Rig) -> Any:
 
     def set_state(name: str, disabled: bool) -> None:
         rig.cluster.directory.store.write(
-            lambda tx: tx.run(
-                people.SET_STATE, of_account=name, new_admin=False, new_read_only=False, new_disabled=disabled
-            )
+            lambda tx: people.set_state(tx, name, administrator=False, read_only=False, disabled=disabled)
         )
         changed.add(name)
 

@@ -6,6 +6,7 @@ before it is served.
 
 from __future__ import annotations
 
+import copy
 import itertools
 import json
 import re
@@ -30,6 +31,7 @@ from tests.security.identities import (
     WRITERS,
     Identities,
 )
+from tests.security.people import comparable
 
 FORBIDDEN, NOT_THERE = 403, 404
 
@@ -147,6 +149,9 @@ ROUTES: dict[str, Route] = {
     "get_group": Route(OWNERS, NOT_THERE),
     "change_group": Route(OWNERS, NOT_THERE, body={"accounts": {"stranger": None}}),
     "delete_group": _for_administrators(),
+    "list_tenants": _for_administrators(),
+    "create_tenant": _for_administrators(body={"name": "{new}"}),
+    "delete_tenant": _for_administrators(),
     "sign_on_offers": _OPEN,
     # Nobody is refused, but the test's cluster has no provider to log in with.
     "start_sign_on": Route(EVERYBODY, otherwise=(404,)),
@@ -172,6 +177,8 @@ ROUTES: dict[str, Route] = {
     "set_account_quota": _for_administrators(body={"quotas": {"bytes": 1000000}}),
     "bucket_quota": Route(OWNERS),
     "set_bucket_quota": _for_administrators(body={"quotas": {"bytes": 1000000}}),
+    "tenant_quota": _for_administrators(),
+    "set_tenant_quota": _for_administrators(body={"quotas": {"bytes": 1000000}}),
     # Cluster
     "health": _OPEN,
     "cluster": _ACCOUNT,
@@ -245,6 +252,9 @@ def operations(rig: S3Rig) -> dict[str, Operation]:
     }
 
 
+HIDDEN = ("bucket", "user", "group", "tenant", "service_account", "id")
+
+
 class World:
     """What a request for the operation `id` is about, by the names in its address and body."""
 
@@ -273,6 +283,7 @@ class World:
             (("changes", "changes of a bucket"), self._change),
             (("drain_server", "remove_server"), self._server),
             (("revoke_share",), self._share),
+            (("delete_tenant", "tenant_quota", "set_tenant_quota"), self._tenant),
             (("get_group", "change_group", "delete_group"), self._group),
             (("set_trash", "restore_trash", "empty_trash"), self._trash),
             (("move_folder", "delete_folder"), self._folder),
@@ -280,6 +291,17 @@ class World:
         ):
             if id in ids:
                 make()
+
+    def without(self) -> World:
+        """The same with names of what does not exist."""
+        other = copy.copy(self)
+        nothing = {name: f"no-{name.replace('_', '-')}" for name in HIDDEN} | {"id": "99999"}
+        other._values = self._values | {name: value for name, value in nothing.items() if name in self._values}
+        return other
+
+    def names_in(self, text: str) -> list[str]:
+        """Of the names that nobody of another tenant may see, those that a request has."""
+        return [self._values[name] for name in HIDDEN if f"{{{name}}}" in text]
 
     @property
     def bucket(self) -> str:
@@ -366,6 +388,10 @@ class World:
         self._values["group"] = self._values["new"]
         self._make("administrator", "/groups", name=self._values["group"], accounts={"owner": "manager"})
 
+    def _tenant(self) -> None:
+        self._values["tenant"] = self._values["new"]
+        self._make("administrator", "/tenants", name=self._values["tenant"])
+
     def _server(self) -> None:
         self._values["id"] = self._everybody.file_server()
 
@@ -409,3 +435,37 @@ def test_only_those_of_the_table_are_served(everybody: Identities, operations: d
         assert answer.status in (*operation.successes, *route.otherwise), (who, answer.body[:300])
         if route.sees_bucket is not None:
             assert (f'"{world.bucket}"'.encode() in answer.body) == (who in route.sees_bucket), who
+
+
+OF_A_TENANT = frozenset(
+    (
+        *("list_users", "create_user", "change_user", "delete_user", "reset_password", "user_access"),
+        *("revoke_user_access", "revoke_one_access", "reset_second_factor", "audit"),
+        *("list_groups", "create_group", "get_group", "change_group", "delete_group"),
+        *("list_quotas", "account_quota", "set_account_quota", "bucket_quota", "set_bucket_quota", "tenant_quota"),
+    )
+)
+"""What an administrator of a tenant does as one of the cluster does, with what is the tenant's."""
+ACCOUNTS = ("owner", "reader", "writer", "stranger", "admin")
+
+
+@pytest.mark.parametrize("id", ROUTES)
+def test_another_tenant_is_invisible(everybody: Identities, operations: dict[str, Operation], id: str) -> None:
+    """An administrator of another tenant gets the answer for what does not exist, and no name of what does."""
+    operation, route = operations[id.partition(" ")[0]], ROUTES[id]
+    if route.served == EVERYBODY:
+        return  # a request without an account gets the same
+    world = World(everybody, id)
+    answer = asked(everybody, world, operation, route, "outsider")
+    if route.served == ADMINISTRATORS and id not in OF_A_TENANT:
+        assert answer.status == FORBIDDEN, answer.body[:300]
+    parts = f"{operation.template}{route.query}{route.body}"
+    named, nothing = world.names_in(parts), world.without()
+    if named:
+        missing = asked(everybody, nothing, operation, route, "outsider")
+        assert answer.status == missing.status, (answer.body[:300], missing.body[:300])
+        if operation.method != "HEAD":
+            assert comparable(answer, *named) == comparable(missing, *nothing.names_in(parts))
+    told = answer.body.decode("utf-8", "replace")
+    for name in {*ACCOUNTS, world.bucket}.difference(named):
+        assert re.search(rf'"{name}"(?!:)', told) is None, told[:300]

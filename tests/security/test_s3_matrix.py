@@ -147,6 +147,16 @@ def test_only_those_of_the_lists_are_served(everybody: Identities, monkeypatch: 
         assert code not in ("NoSuchBucket", "NoSuchKey"), who
 
 
+@pytest.mark.parametrize("name", sorted(set(SERVED).difference(ACCOUNTS, BUCKET_MAKERS)))
+def test_another_tenants_bucket_is_no_bucket(everybody: Identities, name: str) -> None:
+    """An administrator of another tenant gets the answer for a bucket that does not exist."""
+    operation = operations()[name]
+    request = request_for(everybody, operation)
+    status, code = answered(everybody, "outsider", operation, request)
+    assert (status, code) == answered(everybody, "outsider", operation, request | {"Bucket": "no-such-bucket"})
+    assert code == "NoSuchBucket" or (operation.method == "HEAD" and status == 404)
+
+
 def test_what_is_not_implemented_is_refused_to_everybody(everybody: Identities) -> None:
     """With the same words, whoever asks."""
     for name in SERVED_TO_NOBODY:

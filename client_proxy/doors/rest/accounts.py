@@ -200,7 +200,7 @@ class AccountRoutes:
         return self._directory.call(
             LOGIN,
             PasswordRequest(
-                check_account(body.username),
+                check_account(body.username, in_tenant=True),
                 body.password,
                 register,
                 client,

@@ -49,6 +49,7 @@ from client_proxy.doors.rest.shares import ShareRoutes
 from client_proxy.doors.rest.single_sign_on import SignOnRoutes
 from client_proxy.doors.rest.storage_keys import StorageKeyRoutes
 from client_proxy.doors.rest.targets import TargetRoutes
+from client_proxy.doors.rest.tenants import TenantRoutes
 from client_proxy.doors.rest.trash import TrashRoutes
 from client_proxy.doors.rest.users import UserRoutes
 from client_proxy.doors.rest.versions import VersionRoutes
@@ -275,6 +276,7 @@ def _people(directory: Directory, remote: bool) -> list[Operation]:
         *AccountRoutes(directory, remote=remote).operations(),
         *UserRoutes(directory).operations(),
         *GroupRoutes(directory).operations(),
+        *TenantRoutes(directory).operations(),
         *SignOnRoutes(directory).operations(),
         *SecondFactorRoutes(directory).operations(),
         *QuotaRoutes(directory).operations(),

@@ -17,7 +17,7 @@ from client_proxy.doors.rest.groups import GroupChangeBody, NewGroupBody
 from client_proxy.doors.rest.locks import AcquireBody, RenewBody
 from client_proxy.doors.rest.maintenance import FsckBody, RecoverBody
 from client_proxy.doors.rest.named_keys import NewKmsKey
-from client_proxy.doors.rest.quotas import BucketQuotaBody, QuotaBody
+from client_proxy.doors.rest.quotas import BucketQuotaBody, QuotaBody, TenantQuotaBody
 from client_proxy.doors.rest.second_factor import CodeBody, SecondFactorBody
 from client_proxy.doors.rest.servers import StopBody
 from client_proxy.doors.rest.service_accounts import NewServiceAccount, NewServiceKey, PolicyBody, ServiceKeyState
@@ -25,6 +25,7 @@ from client_proxy.doors.rest.shares import NewShare, ShareRuleBody
 from client_proxy.doors.rest.single_sign_on import LinkBody, ProviderBody, SignOnAnswer, SignOnBody
 from client_proxy.doors.rest.storage_keys import Retirement
 from client_proxy.doors.rest.targets import NewTarget
+from client_proxy.doors.rest.tenants import NewTenantBody
 from client_proxy.doors.rest.trash import EmptyTrashBody, RestoreTrashBody, TrashDaysBody
 from client_proxy.doors.rest.users import NewPasswordBody, NewUserBody, UserChangeBody
 from client_proxy.doors.rest.versions import RestoreBody
@@ -38,6 +39,8 @@ EXAMPLES: dict[Any, Any] = {
     CodeBody: {"username": "ann", "password": "correct horse battery", "code": "287082"},
     NewUserBody: {"name": "ben", "role": "member"},
     UserChangeBody: {"disabled": True},
+    NewTenantBody: {"name": "acme", "description": "the company next door"},
+    TenantQuotaBody: {"quotas": {"bytes": 1099511627776, "accounts": 50}},
     NewGroupBody: {"name": "editors", "accounts": {"ann": "manager", "ben": "member"}},
     GroupChangeBody: {"accounts": {"ben": None}},
     NewKey: {"name": "nightly script"},

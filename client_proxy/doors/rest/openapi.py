@@ -12,7 +12,7 @@ from client_proxy.doors.rest.links import LINKS, Links
 from client_proxy.doors.rest.operation import BINARY, TEXT, Answer, Content, Operation, Parameter
 from client_proxy.doors.rest.reply import json_reply
 from client_proxy.doors.rest.request import RestRequest
-from client_proxy.doors.rest.schemas import BUCKET, ID, IDENTITY, PATH, PROVIDER, REFERENCE, schemas
+from client_proxy.doors.rest.schemas import BUCKET, ID, IDENTITY, PATH, PROVIDER, REFERENCE, TENANT, schemas
 from lockstep_store.runtime.http.api import RawReply
 from lockstep_store.wire.errors import LockstepError, NotFound
 
@@ -32,6 +32,7 @@ PATH_VALUES = {
     "path": ("The file's path, percent-encoded; it may contain slashes.", PATH, "plans/roof.txt"),
     "id": ("The id, from the list or from the reply that created it.", ID, "3f9a2c"),
     "user": ("The account's name.", ID, "ann"),
+    "tenant": ("The tenant's name.", TENANT, "acme"),
     "group": ("The group's name.", ID, "editors"),
     "service_account": ("The service account's name.", IDENTITY, "backup"),
     "policy": ("The policy's name.", IDENTITY, "policy"),

@@ -1,4 +1,4 @@
-"""The routes for quotas of accounts and buckets."""
+"""The routes for quotas of accounts, buckets and tenants."""
 
 from __future__ import annotations
 
@@ -16,14 +16,15 @@ from lockstep_store.wire.messages.quotas import (
     QUOTA,
     QUOTAS,
     SET_QUOTA,
+    AccountResource,
     BucketResource,
     QuotaReply,
     QuotaRequest,
     QuotaScope,
     QuotasReply,
     QuotaValue,
-    Resource,
     SetQuotaRequest,
+    TenantResource,
 )
 
 _operation = partial(Operation, tag="Cluster", refusals=(errors.BadName, errors.Forbidden, errors.NotFound))
@@ -32,13 +33,19 @@ _operation = partial(Operation, tag="Cluster", refusals=(errors.BadName, errors.
 class QuotaBody(JsonBody):
     """The quotas of an account to set, by resource; null removes one, and the others stay."""
 
-    quotas: dict[Resource, QuotaValue | None]
+    quotas: dict[AccountResource, QuotaValue | None]
 
 
 class BucketQuotaBody(JsonBody):
     """The quotas of a bucket to set, by resource; null removes one, and the others stay."""
 
     quotas: dict[BucketResource, QuotaValue | None]
+
+
+class TenantQuotaBody(JsonBody):
+    """The quotas of a tenant to set, by resource; null removes one, and the others stay."""
+
+    quotas: dict[TenantResource, QuotaValue | None]
 
 
 class QuotaRoutes:
@@ -48,15 +55,18 @@ class QuotaRoutes:
         self._directory = directory
 
     def operations(self) -> list[Operation]:
+        return [*self._of_accounts(), *self._of_buckets_and_tenants()]
+
+    def _of_accounts(self) -> list[Operation]:
         return [
             _operation(
                 id="list_quotas",
                 method="GET",
                 template="/quotas",
                 handler=self.list_quotas,
-                summary="List the accounts and buckets with quotas (administrators)",
+                summary="List the accounts, buckets and tenants with quotas (administrators)",
                 description="Each with what it may have and what it has.",
-                answers={200: Answer("Accounts, then buckets, by name.", Content(QuotasReply))},
+                answers={200: Answer("Accounts, then buckets, then tenants, by name.", Content(QuotasReply))},
                 refusals=(errors.Forbidden,),
             ),
             _operation(
@@ -81,6 +91,10 @@ class QuotaRoutes:
                 bodies=(Content(QuotaBody),),
                 answers={200: Answer("What it may have now, and has.", Content(QuotaReply))},
             ),
+        ]
+
+    def _of_buckets_and_tenants(self) -> list[Operation]:
+        return [
             _operation(
                 id="bucket_quota",
                 method="GET",
@@ -100,6 +114,28 @@ class QuotaRoutes:
                 bodies=(Content(BucketQuotaBody),),
                 answers={200: Answer("What it may have now, and has.", Content(QuotaReply))},
             ),
+            _operation(
+                id="tenant_quota",
+                method="GET",
+                template="/quotas/tenants/{tenant}",
+                handler=partial(self.show, "tenant"),
+                summary="Get the quotas of a tenant",
+                description="For its administrators and those of the cluster.",
+                answers={200: Answer("What it may have, and has.", Content(QuotaReply))},
+            ),
+            _operation(
+                id="set_tenant_quota",
+                method="PATCH",
+                template="/quotas/tenants/{tenant}",
+                handler=self.set_tenant,
+                summary="Set quotas of a tenant (administrators of the cluster)",
+                description=(
+                    "Bytes, files and versions are those in the tenant's buckets. A quota below what is there removes "
+                    "nothing."
+                ),
+                bodies=(Content(TenantQuotaBody),),
+                answers={200: Answer("What it may have now, and has.", Content(QuotaReply))},
+            ),
         ]
 
     def list_quotas(self, request: RestRequest) -> RawReply:
@@ -114,11 +150,16 @@ class QuotaRoutes:
     def set_bucket(self, request: RestRequest) -> RawReply:
         return self._set("bucket", request, BucketQuotaBody)
 
-    def _set(self, scope: QuotaScope, request: RestRequest, shape: type[QuotaBody] | type[BucketQuotaBody]) -> RawReply:
+    def set_tenant(self, request: RestRequest) -> RawReply:
+        return self._set("tenant", request, TenantQuotaBody)
+
+    def _set(
+        self, scope: QuotaScope, request: RestRequest, shape: type[QuotaBody | BucketQuotaBody | TenantQuotaBody]
+    ) -> RawReply:
         credential, name = request.credential(), _name(scope, request)
         values: dict[str, int | None] = dict(request.message(shape).quotas.items())
         return json_reply(self._directory.call(SET_QUOTA, SetQuotaRequest(credential, scope, name, values)))
 
 
 def _name(scope: QuotaScope, request: RestRequest) -> str:
-    return request.bucket() if scope == "bucket" else request.segment("user")
+    return request.bucket() if scope == "bucket" else request.segment("user" if scope == "account" else "tenant")

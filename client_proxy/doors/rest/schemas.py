@@ -31,6 +31,7 @@ OPTIONAL_PATH = {"pattern": f"^({_PATH})?$"}
 """Of a member that may be empty, which means the whole bucket."""
 ID = {"type": "string", "minLength": 1, "maxLength": 256, "pattern": "^[ -.0-~]+$"}
 IDENTITY = {"type": "string", "minLength": 1, "maxLength": 128, "pattern": "^[A-Za-z0-9_+=,.@-]+$"}
+TENANT = {"type": "string", "pattern": "^[a-z0-9][a-z0-9-]{0,30}[a-z0-9]$"}
 PROVIDER = {"type": "string", "pattern": PROVIDER_NAME}
 LOST_FILE = {"type": "string", "pattern": "^[^/]*/.*/[^/]+$"}
 DIGEST = {"type": "string", "pattern": "^[0-9a-f]{64}$"}

@@ -148,7 +148,9 @@ class SecondFactorRoutes:
 
 def _wanted(request: RestRequest, body: SecondFactorBody, code: str = "") -> fm.SecondFactorRequest:
     client = request.header("User-Agent")[:256]
-    return fm.SecondFactorRequest(check_account(body.username), body.password, code, client, request.client_address)
+    return fm.SecondFactorRequest(
+        check_account(body.username, in_tenant=True), body.password, code, client, request.client_address
+    )
 
 
 def _wanted_with_code(request: RestRequest) -> fm.SecondFactorRequest:

@@ -87,10 +87,16 @@ class UserRoutes:
                 template="/users",
                 handler=self.create_user,
                 summary="Create an account (administrators)",
-                description="Also when registration is closed.",
+                description="Also when registration is closed. In a tenant its name is one such as `acme\\ann`.",
                 bodies=(Content(NewUserBody),),
                 answers={201: Answer("The account; its one-time password, if it has one.", Content(um.CreatedUser))},
-                refusals=(errors.BadName, errors.Forbidden, errors.AlreadyExists),
+                refusals=(
+                    errors.BadName,
+                    errors.Forbidden,
+                    errors.NotFound,
+                    errors.AlreadyExists,
+                    errors.QuotaExceeded,
+                ),
             ),
             _operation(
                 id="audit",
@@ -176,7 +182,7 @@ class UserRoutes:
     def change_password(self, request: RestRequest) -> RawReply:
         body = request.message(NewPasswordBody)
         wanted = um.ChangePasswordRequest(
-            check_account(body.username),
+            check_account(body.username, in_tenant=True),
             body.password,
             body.new_password,
             request.header("User-Agent")[:256],
@@ -191,7 +197,7 @@ class UserRoutes:
     def create_user(self, request: RestRequest) -> RawReply:
         credential = request.credential()
         body = request.message(NewUserBody)
-        wanted = um.CreateUserRequest(credential, check_account(body.name), body.role, body.password)
+        wanted = um.CreateUserRequest(credential, check_account(body.name, in_tenant=True), body.role, body.password)
         return json_reply(self._directory.call(um.CREATE_USER, wanted), 201)
 
     def audit(self, request: RestRequest) -> RawReply:

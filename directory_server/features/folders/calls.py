@@ -240,6 +240,6 @@ def _check_target(reader: Reader, wanted: FolderChangeRow, *, merge: bool) -> No
 
 def _own(reader: Reader, person: Person, id: str) -> FolderChangeRow:
     found = folders.find_change(reader, id)
-    if found is None or (found.account != person.account and not person.admin):
+    if found is None or (found.account != person.account and not person.administers(found.account)):
         raise NotFound(f"you have no change of a folder with the id {id!r}; those that ended are kept for a week")
     return found

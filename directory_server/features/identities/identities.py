@@ -32,6 +32,7 @@ from lockstep_store.wire.errors import AlreadyExists, BadRequest, Conflict, Forb
 from lockstep_store.wire.messages import identities as im
 from lockstep_store.wire.messages.base import MAX_LISTING, Nothing
 from lockstep_store.wire.messages.s3 import S3Proof
+from lockstep_store.wire.names import tenant_of
 
 MAX_IDENTITIES = 1000
 """Of a kind, in one account."""
@@ -151,7 +152,7 @@ class Identities:
 
         def work(tx: Tx) -> im.IdentityInfo:
             if request.kind == "role":
-                _check_trust(tx, request.trust)
+                _check_trust(tx, person.tenant, request.trust)
             taken = rows.find(tx, made.account, made.kind, made.name)
             if taken is not None:
                 raise AlreadyExists(f"{made.kind} {taken.name!r} exists already")
@@ -171,7 +172,7 @@ class Identities:
         def work(tx: Tx, person: Person) -> im.IdentityInfo:
             role = find(tx, person.account, "role", request.name)
             if request.trust is not None:
-                _check_trust(tx, request.trust)
+                _check_trust(tx, person.tenant, request.trust)
             changed = replace(
                 role,
                 description=role.description if request.description is None else request.description,
@@ -363,10 +364,10 @@ def _no_policy(found: IdentityRow, policy: str) -> NotFound:
     return NotFound(f"{found.kind} {found.name} has no policy {policy!r}")
 
 
-def _check_trust(reader: Reader, text: str) -> None:
+def _check_trust(reader: Reader, tenant: str, text: str) -> None:
     try:
         for statement in parse_trust(text).statements:
-            check_principals(statement, lambda name: rows.is_principal(reader, name))
+            check_principals(statement, lambda name: tenant_of(name) == tenant and rows.is_principal(reader, name))
     except BadPolicy as error:
         raise BadRequest(str(error), s3_code="MalformedPolicyDocument") from error
 

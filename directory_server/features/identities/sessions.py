@@ -24,6 +24,7 @@ from directory_server.people.person import Person
 from lockstep_store.wire.errors import BadRequest, Forbidden, NotLoggedIn
 from lockstep_store.wire.messages.base import CredentialRequest
 from lockstep_store.wire.messages.identities import SELF, CallerReply, NewSession, NewSessionRequest
+from lockstep_store.wire.names import tenant_of
 
 MAX_CHAINED_SECONDS = 3600.0
 """Of a session that was made with another session."""
@@ -106,7 +107,7 @@ class Sessions:
         self, reader: Reader, person: Person, account: str, name: str, request: NewSessionRequest
     ) -> _Grant:
         role = identities.find(reader, account, "role", name)
-        if role is None or role.name != name:
+        if role is None or role.name != name or tenant_of(account) != person.tenant:
             raise _may_not_take(person, request.role)
         arn = f"arn:aws:iam::{account}:role{role.path}{role.name}"
         keys = request.keys | {"sts:rolesessionname": [request.session_name]}

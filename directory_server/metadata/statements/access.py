@@ -11,9 +11,10 @@ from sqlalchemy import and_, bindparam, or_, select
 
 from directory_server.metadata.schema_s3 import bucket_setting
 from directory_server.metadata.statement import Statement
-from directory_server.metadata.statements import s3_settings
+from directory_server.metadata.statements import buckets, s3_settings
 from directory_server.metadata.store import Reader, Tx
 from lockstep_store.wire.messages.groups import GROUP_PREFIX
+from lockstep_store.wire.names import tenant_of
 
 POLICY: Final = "policy"
 ACL: Final = "acl"
@@ -32,19 +33,25 @@ RULES = Statement(
 """Selects these settings of a bucket."""
 
 
-def drop_grants_of(tx: Tx, account: str) -> None:
-    """Delete every grant to an account or a group, whose name somebody else may take."""
-    for bucket in s3_settings.buckets_with(tx, GRANTS):
+def drop_grants_of(tx: Tx, account: str, tenant: str) -> None:
+    """Delete every grant to an account or a group of a tenant, whose name somebody else may take."""
+    for bucket in _buckets_with(tx, GRANTS, tenant):
         stored = json.loads(s3_settings.bucket_value(tx, bucket, GRANTS) or "[]")
         kept = [grant for grant in stored if grant[1] != account]
         if len(kept) != len(stored):
             s3_settings.put_bucket_value(tx, bucket, GRANTS, json.dumps(kept, ensure_ascii=False) if kept else None)
 
 
-def buckets_whose_policy_names(reader: Reader, group: str) -> list[str]:
-    """Return the buckets with a policy that has a group, such as `group:editors`, among its principals."""
+def _buckets_with(reader: Reader, setting: str, tenant: str) -> Iterator[str]:
+    for bucket in s3_settings.buckets_with(reader, setting):
+        if tenant_of(buckets.require(reader, bucket).owner) == tenant:
+            yield bucket
+
+
+def buckets_whose_policy_names(reader: Reader, group: str, tenant: str) -> list[str]:
+    """Return a tenant's buckets with a policy that has a group, such as `group:editors`, among its principals."""
     named = []
-    for bucket in s3_settings.buckets_with(reader, POLICY):
+    for bucket in _buckets_with(reader, POLICY, tenant):
         statements = json.loads(s3_settings.bucket_value(reader, bucket, POLICY) or "{}").get("Statement", [])
         listed = statements if isinstance(statements, list) else [statements]
         principals = (name for one in listed for who in ("Principal", "NotPrincipal") for name in _texts(one.get(who)))

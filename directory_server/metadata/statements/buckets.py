@@ -69,8 +69,13 @@ def require(reader: Reader, name: str) -> Bucket:
     """Return the bucket; raise NotFound if there is none of that name."""
     found = find(reader, name)
     if found is None:
-        raise NotFound(f"there is no bucket {name!r}: create it first", bucket=name)
+        raise missing(name)
     return found
+
+
+def missing(name: str) -> NotFound:
+    """Return the error for a bucket that does not exist, or must seem not to."""
+    return NotFound(f"there is no bucket {name!r}: create it first", bucket=name)
 
 
 def all_buckets(reader: Reader) -> list[Bucket]:

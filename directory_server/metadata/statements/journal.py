@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, bindparam, exists, func, insert, literal_column, or_, select
+from sqlalchemy import Boolean, ColumnElement, and_, bindparam, exists, func, insert, literal_column, or_, select
 
 from directory_server.metadata.schema import bucket, journal, past_bucket, version
-from directory_server.metadata.statement import Statement
+from directory_server.metadata.statement import Position, Statement
+from lockstep_store.wire.names import TENANT_SEPARATOR
 
 _ROW = (journal.c.cursor, journal.c.kind, journal.c.bucket, journal.c.path, journal.c.version, journal.c.at)
 
@@ -22,7 +23,8 @@ def _between(*conditions: ColumnElement[bool]) -> Statement:
 
 
 def _theirs(table: Any) -> ColumnElement[bool]:
-    return or_(table.c.shared, table.c.owner == bindparam("account"))
+    of_tenant = func.substr(table.c.owner, 1, Position(table.c.owner, TENANT_SEPARATOR)) == bindparam("domain")
+    return and_(of_tenant, or_(table.c.shared, table.c.owner == bindparam("account"), bindparam("all", type_=Boolean)))
 
 
 # A deleted private bucket's name may be reused by somebody else, who must not see what was in it. So the journal rows

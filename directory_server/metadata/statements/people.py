@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
-from sqlalchemy import bindparam, delete, func, insert, select, update
+from sqlalchemy import bindparam, delete, func, insert, or_, select, update
 
 from directory_server.metadata.schema import account, api_key, bucket, join_secret, s3_key, session, setting
 from directory_server.metadata.schema_identity_providers import linked_identity
 from directory_server.metadata.schema_second_factor import second_factor
 from directory_server.metadata.statement import Statement
 from directory_server.metadata.store import Reader, Tx
+from lockstep_store.wire.names import tenant_of
 
 
 class PasswordRow(Protocol):
@@ -39,15 +40,17 @@ _SECRETS = (
     account.c.disabled,
     account.c.must_change,
 )
-_WHO = (account.c.name, account.c.admin, account.c.read_only, account.c.disabled)
+_WHO = (account.c.name, account.c.admin, account.c.read_only, account.c.disabled, account.c.tenant_admin)
 """Of a credential's account, in this order."""
 _ADMINISTRATORS = Statement(
-    select(account.c.name).where(account.c.admin.is_(True), account.c.disabled.is_(False)).order_by(account.c.name)
+    select(account.c.name)
+    .where(or_(account.c.admin, account.c.tenant_admin), account.c.disabled.is_(False))
+    .order_by(account.c.name)
 )
-_ROLE = Statement(select(account.c.admin, account.c.read_only).where(account.c.name == bindparam("name")))
-_STATE = Statement(
-    select(account.c.admin, account.c.read_only, account.c.disabled).where(account.c.name == bindparam("name"))
+_ROLE = Statement(
+    select(account.c.admin, account.c.read_only, account.c.tenant_admin).where(account.c.name == bindparam("name"))
 )
+_STATE = Statement(select(*_WHO[1:]).where(account.c.name == bindparam("name")))
 ACCOUNT = Statement(select(account.c.admin, account.c.created_at).where(account.c.name == bindparam("name")))
 PASSWORD = Statement(select(*_SECRETS).where(account.c.name == bindparam("name")))
 ACCOUNT_NAMES = Statement(select(account.c.name).order_by(account.c.created_at, account.c.name))
@@ -90,7 +93,7 @@ DELETE_API_KEY = Statement(delete(api_key).where(api_key.c.key_hash == bindparam
 USERS = Statement(
     select(
         account.c.name,
-        account.c.admin,
+        or_(account.c.admin, account.c.tenant_admin),
         account.c.read_only,
         account.c.created_at,
         account.c.disabled,
@@ -107,10 +110,15 @@ USERS = Statement(
         account.c.password_hash,
     ).order_by(account.c.name)
 )
-SET_STATE = Statement(
+_SET_STATE = Statement(
     update(account)
     .where(account.c.name == bindparam("of_account"))
-    .values(admin=bindparam("new_admin"), read_only=bindparam("new_read_only"), disabled=bindparam("new_disabled"))
+    .values(
+        admin=bindparam("new_admin"),
+        read_only=bindparam("new_read_only"),
+        disabled=bindparam("new_disabled"),
+        tenant_admin=bindparam("new_tenant_admin"),
+    )
 )
 SET_PASSWORD = Statement(
     update(account)
@@ -149,21 +157,44 @@ _UPDATE_SETTING = Statement(
 )
 
 
-def administrators(reader: Reader) -> list[str]:
-    """Return the names of the administrators that are not disabled, in order."""
-    return [str(row[0]) for row in reader.all(_ADMINISTRATORS)]
+class Role(NamedTuple):
+    """What an account is: an administrator of the cluster, a reader only, an administrator of its tenant."""
+
+    admin: bool = False
+    read_only: bool = False
+    tenant_admin: bool = False
 
 
-def role_of(reader: Reader, name: str) -> tuple[bool, bool]:
-    """Whether an account is an administrator, and whether it may only read; an unknown one is neither."""
+NO_ROLE = Role()
+
+
+def administrators(reader: Reader, tenant: str) -> list[str]:
+    """Return the names of a tenant's administrators that are not disabled, in order; without one the cluster's."""
+    return [row[0] for row in reader.all(_ADMINISTRATORS) if tenant_of(row[0]) == tenant]
+
+
+def role_of(reader: Reader, name: str) -> Role:
+    """Return what an account is; an unknown one has no role."""
     row = reader.one(_ROLE, name=name)
-    return (False, False) if row is None else (bool(row[0]), bool(row[1]))
+    return NO_ROLE if row is None else Role(*map(bool, row))
 
 
-def state_of(reader: Reader, name: str) -> tuple[bool, bool, bool] | None:
-    """Whether an account is an administrator, may only read, and is disabled; None for an unknown one."""
+def state_of(reader: Reader, name: str) -> tuple[Role, bool] | None:
+    """Return what an account is, and whether it is disabled; None for an unknown one."""
     row = reader.one(_STATE, name=name)
-    return None if row is None else (bool(row[0]), bool(row[1]), bool(row[2]))
+    return None if row is None else (Role(bool(row[0]), bool(row[1]), bool(row[3])), bool(row[2]))
+
+
+def set_state(tx: Tx, name: str, *, administrator: bool, read_only: bool, disabled: bool) -> None:
+    """Change an account's role, and whether it is disabled. An administrator in a tenant is one of that tenant only."""
+    tx.run(
+        _SET_STATE,
+        of_account=name,
+        new_admin=administrator and not tenant_of(name),
+        new_read_only=read_only,
+        new_disabled=disabled,
+        new_tenant_admin=administrator and bool(tenant_of(name)),
+    )
 
 
 def set_password(tx: Tx, name: str, password: PasswordRow, *, must_change: bool) -> None:

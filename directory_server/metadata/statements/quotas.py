@@ -10,17 +10,21 @@ from typing import Any
 
 from sqlalchemy import BindParameter, bindparam, delete, func, insert, select, union_all
 
-from directory_server.metadata.schema import api_key, bucket, current, s3_key, version
+from directory_server.metadata.schema import account, api_key, bucket, current, s3_key, version
 from directory_server.metadata.schema_locks import lock, waiter
 from directory_server.metadata.schema_quotas import quota, usage
 from directory_server.metadata.schema_s3 import part, upload
 from directory_server.metadata.statement import Statement
+from directory_server.metadata.statements.tenants import of_tenant
 from directory_server.metadata.store import Reader, Tx
 from lockstep_store.wire.errors import QuotaExceeded
 from lockstep_store.wire.messages.quotas import BUILT_IN, COUNTED_RESOURCES, QuotaScope
+from lockstep_store.wire.names import quoted
 
 ACCOUNT: QuotaScope = "account"
 BUCKET: QuotaScope = "bucket"
+TENANT: QuotaScope = "tenant"
+_SCOPES: dict[str, QuotaScope] = {"account": ACCOUNT, "bucket": BUCKET, "tenant": TENANT}
 
 
 def _of(table: Any) -> Any:
@@ -73,6 +77,7 @@ _keys = union_all(
     select(s3_key.c.access_key_id).where(s3_key.c.account == _name),
 ).subquery()
 _content = version.c.digest.is_not(None)
+_theirs = select(bucket.c.name).where(of_tenant(bucket.c.owner, _name))
 _COUNTED_NOW: dict[tuple[QuotaScope, str], Any] = {
     (BUCKET, "bytes"): _bytes(version.c.bucket == _name, upload.c.bucket == _name),
     (BUCKET, "versions"): _count(version, version.c.bucket == _name, _content),
@@ -83,6 +88,11 @@ _COUNTED_NOW: dict[tuple[QuotaScope, str], Any] = {
     (ACCOUNT, "buckets"): _count(bucket, bucket.c.owner == _name),
     (ACCOUNT, "locks"): _count(lock, lock.c.account == _name),
     (ACCOUNT, "waiters"): _count(waiter, waiter.c.account == _name),
+    (TENANT, "bytes"): _bytes(version.c.bucket.in_(_theirs), upload.c.bucket.in_(_theirs)),
+    (TENANT, "versions"): _count(version, version.c.bucket.in_(_theirs), _content),
+    (TENANT, "files"): _count(current, current.c.bucket.in_(_theirs)),
+    (TENANT, "buckets"): _count(bucket, of_tenant(bucket.c.owner, _name)),
+    (TENANT, "accounts"): _count(account, of_tenant(account.c.name, _name)),
     (ACCOUNT, "keys"): select(func.count()).select_from(_keys),
 }
 _COUNTS = {key: Statement(counted) for key, counted in _COUNTED_NOW.items()}
@@ -103,7 +113,7 @@ def quotas_of(reader: Reader, scope: QuotaScope, name: str) -> dict[str, int]:
 
 def every_quota(reader: Reader) -> list[tuple[QuotaScope, str, str, int]]:
     """Return (scope, name, resource, allowed) of every quota that was set."""
-    return [(ACCOUNT if row[0] == ACCOUNT else BUCKET, row[1], row[2], int(row[3])) for row in reader.all(_ALL)]
+    return [(_SCOPES[row[0]], row[1], row[2], int(row[3])) for row in reader.all(_ALL)]
 
 
 def count_now(reader: Reader, scope: QuotaScope, name: str, resource: str) -> int | None:
@@ -161,8 +171,8 @@ def demand_counted_room(reader: Reader, scope: str, name: str, resource: str, mo
 def exceeded(scope: str, name: str, resource: str, wanted: int, limit: int) -> QuotaExceeded:
     """Return the refusal of something that would make it `wanted` of a resource."""
     return QuotaExceeded(
-        f"over quota: {scope} {name!r} may have {limit} {resource}, and this would make it {wanted}; remove some, or "
-        "ask an administrator for a larger quota",
+        f"over quota: {scope} {quoted(name)} may have {limit} {resource}, and this would make it {wanted}; remove "
+        "some, or ask an administrator for a larger quota",
         scope=scope,
         name=name,
         resource=resource,

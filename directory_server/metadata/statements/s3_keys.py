@@ -33,6 +33,7 @@ class S3KeyRow:
     session_name: str
     session_policies: str
     parent_key: str
+    tenant_admin: bool = False
 
     def __repr__(self) -> str:
         return f"S3KeyRow({self.account!r})"
@@ -64,6 +65,7 @@ _FIND = Statement(
         s3_key.c.session_name,
         s3_key.c.session_policies,
         s3_key.c.parent_key,
+        account.c.tenant_admin,
     )
     .join(account, account.c.name == s3_key.c.account)
     .where(s3_key.c.access_key_id == bindparam("id"))
@@ -137,7 +139,7 @@ def find_key(reader: Reader, access_key_id: str) -> S3KeyRow | None:
     row = reader.one(_FIND, id=access_key_id)
     if row is None:
         return None
-    flags = {index: bool(row[index]) for index in (1, 2, 3, 8)}
+    flags = {index: bool(row[index]) for index in (1, 2, 3, 8, 13)}
     return S3KeyRow(*(flags.get(index, value) for index, value in enumerate(row)))
 
 

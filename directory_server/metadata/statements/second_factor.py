@@ -49,8 +49,9 @@ _REQUIRE = Statement(
     .values(second_factor_required=bindparam("new_required"))
 )
 DELETE_ALL_OF = (_DELETE, _DELETE_CODES)
+_ADMINISTRATOR = or_(account.c.admin, account.c.tenant_admin)
 _REQUIRED = Statement(
-    select(account.c.admin, account.c.second_factor_required).where(account.c.name == bindparam("name"))
+    select(_ADMINISTRATOR, account.c.second_factor_required).where(account.c.name == bindparam("name"))
 )
 _ENABLED = select(second_factor.c.account).where(second_factor.c.enabled_at.is_not(None))
 _END_SESSIONS_WITHOUT = Statement(
@@ -59,7 +60,7 @@ _END_SESSIONS_WITHOUT = Statement(
             select(account.c.name).where(
                 or_(
                     account.c.second_factor_required,
-                    and_(account.c.admin, bindparam("of_administrators", type_=Boolean)),
+                    and_(_ADMINISTRATOR, bindparam("of_administrators", type_=Boolean)),
                     bindparam("of_everyone", type_=Boolean),
                 ),
                 account.c.name.not_in(_ENABLED),

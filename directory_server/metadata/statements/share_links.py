@@ -55,7 +55,14 @@ class HeldShare(NamedTuple):
 
 _COLUMNS = tuple(share_link.c[name] for name in ShareRow._fields)
 _HELD = (
-    select(*_COLUMNS, account.c.admin, account.c.read_only, account.c.disabled, bucket.c.owner, bucket_setting.c.value)
+    select(
+        *_COLUMNS,
+        or_(account.c.admin, account.c.tenant_admin),
+        account.c.read_only,
+        account.c.disabled,
+        bucket.c.owner,
+        bucket_setting.c.value,
+    )
     .join(account, account.c.name == share_link.c.account)
     .join(bucket, bucket.c.name == share_link.c.bucket)
     .outerjoin(

@@ -1,4 +1,4 @@
-"""The calls about groups of accounts. See `lockstep_store.client.api.calls`."""
+"""The calls about groups of accounts, and about tenants. See `lockstep_store.client.api.calls`."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from collections.abc import Mapping
 
 from lockstep_store.client.api.caller import ApiCaller, segment
 from lockstep_store.wire.messages.groups import AccountGroup, GroupRole, GroupsReply
+from lockstep_store.wire.messages.tenants import TenantInfo, TenantsReply
 
 
 class GroupCalls(ApiCaller):
-    """Who is in which group. Grants and bucket policies name a group as `group:NAME`."""
+    """Who is in which group, and which tenants there are. Grants and bucket policies name a group as `group:NAME`."""
 
     def groups(self) -> list[AccountGroup]:
         """Return every group for administrators, your own for others; without the members."""
@@ -38,6 +39,18 @@ class GroupCalls(ApiCaller):
     def delete_group(self, name: str) -> None:
         """Delete a group with the grants to it (administrators). Conflict while a bucket's policy names it."""
         self.transport.request("DELETE", _address(name))
+
+    def tenants(self) -> list[TenantInfo]:
+        """Return the tenants (administrators of the cluster)."""
+        return self._ask(TenantsReply, "GET", "/api/v1/tenants").tenants
+
+    def create_tenant(self, name: str, *, description: str = "") -> TenantInfo:
+        r"""Create a tenant (administrators of the cluster). `create_user` makes its accounts, such as `acme\ann`."""
+        return self._ask(TenantInfo, "POST", "/api/v1/tenants", message={"name": name, "description": description})
+
+    def delete_tenant(self, name: str) -> None:
+        """Delete a tenant with its groups and quota. Conflict while it has accounts or buckets."""
+        self.transport.request("DELETE", f"/api/v1/tenants/{segment(name)}")
 
 
 def _address(name: str) -> str:

@@ -153,7 +153,7 @@ class QuotaCalls(ApiCaller):
     """The calls about what accounts and buckets may have."""
 
     def quotas(self) -> list[QuotaReply]:
-        """Return every account and bucket with a quota (administrators)."""
+        """Return every account, bucket and tenant with a quota (administrators)."""
         return self._ask(QuotasReply, "GET", "/api/v1/quotas").owners
 
     def quota(self, scope: QuotaScope, name: str) -> QuotaReply:

@@ -1,4 +1,4 @@
-"""Quotas of accounts and buckets: show, set, list."""
+"""Quotas of accounts, buckets and tenants: show, set, list."""
 
 from __future__ import annotations
 
@@ -11,17 +11,18 @@ from lockstep_store.wire.errors import BadRequest
 from lockstep_store.wire.messages.quotas import RESOURCES, QuotaInfo, QuotaReply, QuotaScope, Resource
 
 _BUCKET = click.option("--bucket", metavar="BUCKET", help="The quotas of a bucket.")
+_TENANT = click.option("--tenant", metavar="TENANT", help="The quotas of a tenant.")
 
 
 @click.group(cls=Group)
 def quota() -> None:
-    """Quotas: what accounts and buckets may have."""
+    """Quotas: what accounts, buckets and tenants may have."""
 
 
 @quota.command("list")
 @pass_app
 def list_quotas(app: App) -> None:
-    """List the accounts and buckets with quotas (administrators)."""
+    """List the accounts, buckets and tenants with quotas (administrators)."""
     found = app.api().quotas()
     rows = [
         (owner.scope, owner.name, one.resource, *_figures(one))
@@ -37,13 +38,14 @@ def list_quotas(app: App) -> None:
 @quota.command("show")
 @click.argument("account", required=False)
 @_BUCKET
+@_TENANT
 @pass_app
-def show(app: App, account: str | None, bucket: str | None) -> None:
-    """Show the quotas of ACCOUNT, of yourself, or of a bucket, and how much is used.
+def show(app: App, account: str | None, bucket: str | None, tenant: str | None) -> None:
+    """Show the quotas of ACCOUNT, of yourself, of a bucket or of a tenant, and how much is used.
 
     Bounds that nobody set hold for every account.
     """
-    scope, name = _whose(app, account, bucket)
+    scope, name = _whose(app, account, bucket, tenant)
     _show(app, app.api().quota(scope, name))
 
 
@@ -51,27 +53,30 @@ def show(app: App, account: str | None, bucket: str | None) -> None:
 @click.argument("values", metavar="WHAT=NUMBER...", nargs=-1, required=True)
 @click.option("--account", metavar="USERNAME", help="The quotas of an account.")
 @_BUCKET
+@_TENANT
 @pass_app
-def set_quotas(app: App, values: tuple[str, ...], account: str | None, bucket: str | None) -> None:
-    """Set quotas of an account or a bucket (administrators).
+def set_quotas(app: App, values: tuple[str, ...], account: str | None, bucket: str | None, tenant: str | None) -> None:
+    """Set quotas of an account, a bucket or a tenant (administrators).
 
     WHAT is bytes, files or versions, for accounts also buckets, locks, waiters (places in line), followers (of the
-    journal) or keys. NUMBER may be a size, such as 10GiB, or `none`, which removes the quota. The bytes, files and
-    versions of an account are those that it wrote, in any bucket. A quota below what is there refuses more and removes
-    nothing.
+    journal) or keys, for tenants also buckets or accounts. NUMBER may be a size, such as 10GiB, or `none`, which
+    removes the quota. The bytes, files and versions of an account are those that it wrote, in any bucket. A quota below
+    what is there refuses more and removes nothing.
     """
-    if (account is None) == (bucket is None):
-        raise BadRequest("name an account with --account, or a bucket with --bucket")
-    scope, name = _whose(app, account, bucket)
+    if [account, bucket, tenant].count(None) != 2:
+        raise BadRequest("name an account with --account, a bucket with --bucket, or a tenant with --tenant")
+    scope, name = _whose(app, account, bucket, tenant)
     wanted = dict(_parsed(scope, value) for value in values)
     _show(app, app.api().set_quota(scope, name, wanted))
 
 
-def _whose(app: App, account: str | None, bucket: str | None) -> tuple[QuotaScope, str]:
-    if account is not None and bucket is not None:
-        raise BadRequest("name an account or a bucket, not both")
+def _whose(app: App, account: str | None, bucket: str | None, tenant: str | None) -> tuple[QuotaScope, str]:
+    if [account, bucket, tenant].count(None) < 2:
+        raise BadRequest("name one account, bucket or tenant")
     if bucket is not None:
         return "bucket", bucket
+    if tenant is not None:
+        return "tenant", tenant
     return "account", account or app.api().me().name
 
 

@@ -49,6 +49,7 @@ COMMANDS = {
     "proxies": "proxies.proxies",
     "users": "users.users",
     "group": "groups.group",
+    "tenant": "tenants.tenant",
     "audit": "users.audit",
     "quota": "quotas.quota",
     "repair": "servers.repair",

@@ -43,6 +43,9 @@ class AccountInfo(Message):
     session: str = ""
     expires_at: float | None = None
     read_only: bool = False
+    tenant: str = ""
+    tenant_admin: bool = False
+    """An administrator of the tenant; `admin` is one of the cluster."""
 
 
 class ApiKeyInfo(Message):

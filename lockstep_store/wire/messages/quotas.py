@@ -1,4 +1,4 @@
-"""Quotas: what an account or a bucket may have, set by administrators."""
+"""Quotas: what an account, a bucket or a tenant may have, set by administrators."""
 
 from __future__ import annotations
 
@@ -9,16 +9,19 @@ from msgspec import Meta
 from lockstep_store.wire.codec import Call
 from lockstep_store.wire.messages.base import Credential, CredentialRequest, Message, Text
 
-QuotaScope = Literal["account", "bucket"]
-Resource = Literal["bytes", "files", "versions", "buckets", "locks", "waiters", "followers", "keys"]
+QuotaScope = Literal["account", "bucket", "tenant"]
+Resource = Literal["bytes", "files", "versions", "buckets", "locks", "waiters", "followers", "keys", "accounts"]
 
+AccountResource = Literal["bytes", "files", "versions", "buckets", "locks", "waiters", "followers", "keys"]
 BucketResource = Literal["bytes", "files", "versions"]
+TenantResource = Literal["bytes", "files", "versions", "buckets", "accounts"]
 
 COUNTED_RESOURCES = frozenset({"bytes", "files", "versions"})
 """Counted with every change, where there is a quota."""
 RESOURCES: dict[QuotaScope, tuple[Resource, ...]] = {
     "account": ("bytes", "files", "versions", "buckets", "locks", "waiters", "followers", "keys"),
     "bucket": ("bytes", "files", "versions"),
+    "tenant": ("bytes", "files", "versions", "buckets", "accounts"),
 }
 BUILT_IN: dict[tuple[str, str], int] = {
     ("account", "locks"): 5000,
@@ -32,7 +35,7 @@ QuotaValue = Annotated[int, Meta(ge=0, le=1 << 62)]
 
 
 class QuotaRequest(Message):
-    """The quotas of an account or bucket: for administrators, the account itself, and the bucket's owner."""
+    """The quotas of an account, bucket or tenant: for administrators, the account itself, and the bucket's owner."""
 
     credential: Credential
     scope: QuotaScope
@@ -40,7 +43,10 @@ class QuotaRequest(Message):
 
 
 class SetQuotaRequest(Message):
-    """Administrator: set the quotas in `values`, by resource; None removes one. The others stay."""
+    """Administrator: set the quotas in `values`, by resource; None removes one. The others stay.
+
+    Administrators of a tenant set those of its accounts and buckets, and see the tenant's.
+    """
 
     credential: Credential
     scope: QuotaScope
@@ -65,7 +71,7 @@ class QuotaReply(Message):
 
 
 class QuotasReply(Message):
-    """Every account and bucket with a quota."""
+    """Every account, bucket and tenant with a quota."""
 
     owners: list[QuotaReply]
 

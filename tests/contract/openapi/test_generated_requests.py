@@ -40,6 +40,8 @@ BEYOND_SCHEMAS = {
     "search": "a search needs a text or a filter",
     "set_account_quota": "1.0 is an integer to a schema",
     "set_bucket_quota": "1.0 is an integer to a schema",
+    "set_tenant_quota": "1.0 is an integer to a schema",
+    "create_tenant": "which names a tenant may have",
     "acquire_lock": "what a path is depends on the bucket beside it",
     "restore_version": "a lock's number is written without a point: 1.0 is an integer to a schema",
     "login": "which characters a name may have (RFC 8265)",

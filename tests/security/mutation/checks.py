@@ -77,7 +77,7 @@ CALLS: dict[str, Allow] = {
     # Locks
     "check_write": _own_number,
     "_only_owner": NOTHING,
-    "_owns": TRUE,
+    "administers": TRUE,
     "refused": NOTHING,
     # Programs
     "check_request": NOTHING,

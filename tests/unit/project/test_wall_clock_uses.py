@@ -57,6 +57,7 @@ USES = {
     "directory_server/maintenance/restore.py": "shown; and numbers jump further, the older the backup is",
     "directory_server/features/folders/calls.py": SHOWN,
     "directory_server/people/groups.py": SHOWN,
+    "directory_server/people/tenants.py": SHOWN,
     "directory_server/features/trash.py": CONDITIONS,
     "directory_server/features/folders/steps.py": SHOWN,
     "directory_server/features/named_keys.py": SHOWN,

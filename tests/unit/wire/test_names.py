@@ -7,7 +7,15 @@ import unicodedata
 import pytest
 
 from lockstep_store.wire.errors import BadName
-from lockstep_store.wire.names import RESERVED_BUCKETS, check_account, check_bucket, check_key, check_path
+from lockstep_store.wire.names import (
+    RESERVED_BUCKETS,
+    check_account,
+    check_bucket,
+    check_key,
+    check_path,
+    quoted,
+    tenant_of,
+)
 
 
 @pytest.mark.parametrize(
@@ -111,8 +119,25 @@ def test_a_bad_bucket_is_refused(bucket: str) -> None:
         check_bucket(bucket)
 
 
-@pytest.mark.parametrize("name", ["", "a" * 65, " a", "a ", "a/b", "a:b", "a\nb"])
+@pytest.mark.parametrize("name", ["", "a" * 65, " a", "a ", "a/b", "a:b", "a\nb", "a\\b"])
 def test_a_bad_account_name_is_refused(name: str) -> None:
     """Account names stay printable and unambiguous."""
     with pytest.raises(BadName):
         check_account(name)
+
+
+@pytest.mark.parametrize(
+    "name", ["\\a", "ab\\", "ab\\a\\b", "AB\\a", "a\\b", "-ab\\c", "ab-\\c", "ab\\ c", "x" * 33 + "\\a"]
+)
+def test_a_bad_name_in_a_tenant_is_refused(name: str) -> None:
+    """A tenant's name, one backslash, and a name that an account may have."""
+    with pytest.raises(BadName):
+        check_account(name, in_tenant=True)
+
+
+def test_an_accounts_name_says_its_tenant() -> None:
+    """One without has none, also where one with a tenant may be given."""
+    assert check_account("acme\\Ann Lee", in_tenant=True) == "acme\\Ann Lee"
+    assert check_account("ann", in_tenant=True) == "ann"
+    assert (tenant_of("acme\\ann"), tenant_of("ann"), tenant_of("")) == ("acme", "", "")
+    assert quoted("acme\\ann") == "'acme\\ann'"

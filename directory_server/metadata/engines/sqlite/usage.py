@@ -1,4 +1,4 @@
-"""Counts what accounts and buckets with quotas use, in the transaction of each change.
+"""Counts what accounts, buckets and tenants with quotas use, in the transaction of each change.
 
 Triggers of the writer's connection count, so no statement that makes or removes a version, however it comes about, can
 be forgotten, a savepoint that is undone takes its counts along, and without quotas no further statement runs. They note
@@ -46,16 +46,22 @@ def _triggers() -> Iterator[str]:
         f" BEGIN SELECT {_NOTE}(NEW.scope, NEW.name, NEW.resource); END"
     )
     for event, row, sign in (("INSERT", "NEW", "+"), ("DELETE", "OLD", "-")):
-        owners = (("bucket", f"{row}.bucket"), ("account", f"{row}.author"))
+        owners = (("bucket", f"{row}.bucket"), ("account", f"{row}.author"), ("tenant", _tenant(f"{row}.bucket")))
         size = f"CASE resource WHEN 'bytes' THEN {row}.size ELSE 1 END"
         yield _trigger(event, "version", f"{row}.digest IS NOT NULL", owners, ("bytes", "versions"), f"{sign} {size}")
         yield _trigger(event, "current", "TRUE", owners, ("files",), f"{sign} 1")
         of_upload = f"FROM upload u WHERE u.id = {row}.upload"
-        begun = (("bucket", f"(SELECT u.bucket {of_upload})"), ("account", f"(SELECT u.account {of_upload})"))
+        bucket = f"(SELECT u.bucket {of_upload})"
+        begun = (("bucket", bucket), ("account", f"(SELECT u.account {of_upload})"), ("tenant", _tenant(bucket)))
         yield _trigger(event, "part", "TRUE", begun, ("bytes",), f"{sign} {row}.size")
     for row, sign in (("NEW", "+"), ("OLD", "-")):
         who = (("account", f"{row}.author"),)
         yield _trigger("UPDATE OF author", "current", "NEW.author <> OLD.author", who, ("files",), f"{sign} 1", row)
+
+
+def _tenant(bucket: str) -> str:
+    """Whose a bucket is: its owner's name up to the backslash, and the empty name without one."""
+    return f"(SELECT substr(b.owner, 1, instr(b.owner, '\\') - 1) FROM bucket b WHERE b.name = {bucket})"  # noqa: S608 - our own names
 
 
 def _trigger(

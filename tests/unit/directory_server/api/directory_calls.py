@@ -20,7 +20,18 @@ from lockstep_store.wire.digest import chunk_digest
 from lockstep_store.wire.errors import (
     from_problem,
 )
-from lockstep_store.wire.messages import access, facts, quotas, read_leases, redo, search, second_factor, shares, users
+from lockstep_store.wire.messages import (
+    access,
+    facts,
+    quotas,
+    read_leases,
+    redo,
+    search,
+    second_factor,
+    shares,
+    tenants,
+    users,
+)
 from lockstep_store.wire.messages import authorities as ca
 from lockstep_store.wire.messages import buckets as bm
 from lockstep_store.wire.messages import cluster as cm
@@ -87,6 +98,7 @@ FROM_PROXIES = {
         shares,
         sk,
         sso,
+        tenants,
         tm,
         tr,
         um,

@@ -395,9 +395,7 @@ def _records(here: FolderRig) -> int:
 
 def _set_state(here: FolderRig, name: str, *, disabled: bool = False, read_only: bool = False) -> None:
     here.rig.store.write(
-        lambda tx: tx.run(
-            people.SET_STATE, of_account=name, new_admin=False, new_read_only=read_only, new_disabled=disabled
-        )
+        lambda tx: people.set_state(tx, name, administrator=False, read_only=read_only, disabled=disabled)
     )
 
 

@@ -323,9 +323,7 @@ def weaken(door: Door, name: str) -> None:
 
 CHANGES: dict[str, Callable[[Tx, PasswordHash], object]] = {
     "reset": lambda tx, other: people.set_password(tx, "ann", other, must_change=True),
-    "disabled": lambda tx, _: tx.run(
-        people.SET_STATE, of_account="ann", new_admin=False, new_read_only=False, new_disabled=True
-    ),
+    "disabled": lambda tx, _: people.set_state(tx, "ann", administrator=False, read_only=False, disabled=True),
     "deleted": lambda tx, _: tx.run(people.DELETE_ACCOUNT, of_account="ann"),
 }
 

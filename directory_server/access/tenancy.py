@@ -1,0 +1,40 @@
+"""Keeps tenants apart: what is another tenant's is answered as what does not exist.
+
+A tenant's names are in the names of its accounts, and a bucket belongs to the tenant of its owner. An account of
+another tenant may read what is open to everybody, as it could without signing its request; everything else of a bucket
+is refused as for a bucket that there is not. The cluster's administrators are above tenants.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from directory_server.access.acl import is_public
+from directory_server.access.rules import Rules
+from directory_server.metadata.statements import buckets
+from directory_server.people.person import Person
+from lockstep_store.wire.names import tenant_of
+
+
+def judged_as(person: Person, bucket: buckets.Bucket, rules: Rules | None) -> Person:
+    """Return the person to judge in place of one who is not of the bucket's tenant, or has no account.
+
+    Raises NotFound, as for a bucket that there is not, for an account where nothing is open to everybody.
+    """
+    if not person.account:
+        return person
+    is_admin = person.admin or (person.limits is not None and person.limits.admin)
+    if person.tenant == tenant_of(bucket.owner) or (is_admin and not person.tenant):
+        return person
+    if rules is None or not is_open(rules):
+        raise buckets.missing(bucket.name)
+    return replace(person, account="", read_only=True, limits=None, tenant_admin=False)
+
+
+def is_open(rules: Rules) -> bool:
+    """Whether any rule of the bucket is for everybody."""
+    allows = rules.policy is not None and any(
+        statement.effect == "Allow" and statement.principals.open for statement in rules.policy.statements
+    )
+    granted = rules.grants is not None and rules.grants.public is not None
+    return allows or granted or (rules.acl is not None and is_public(rules.acl))

@@ -1,0 +1,77 @@
+"""Tenants: the cluster's administrators make and delete them. Who is in one, and what is its own, is in the names."""
+
+from __future__ import annotations
+
+from directory_server.metadata.statements import people, quotas
+from directory_server.metadata.statements import tenants as rows
+from directory_server.metadata.statements.tenants import TenantRow
+from directory_server.metadata.store import MetadataStore, Reader, Tx
+from directory_server.people.access_keys import PeopleClock
+from directory_server.people.audit import AuditJournal
+from directory_server.people.look_alikes import skeleton
+from directory_server.people.person import Person
+from lockstep_store.wire.errors import AlreadyExists, Conflict, NotFound
+from lockstep_store.wire.messages.tenants import MAX_TENANTS, CreateTenantRequest, TenantInfo, TenantsReply
+from lockstep_store.wire.names import check_tenant
+
+
+class Tenants:
+    """Thread-safe. Callers have checked that `by` is an administrator of the cluster."""
+
+    def __init__(self, store: MetadataStore, clock: PeopleClock, audit: AuditJournal) -> None:
+        self._store = store
+        self._clock = clock
+        self._audit = audit
+
+    def all(self) -> TenantsReply:
+        """Return every tenant, by name."""
+        with self._store.read() as reader:
+            return TenantsReply([_info(reader, one) for one in rows.every_tenant(reader)])
+
+    def create(self, by: Person, request: CreateTenantRequest) -> TenantInfo:
+        """Make a tenant. AlreadyExists for a taken name, and for one that can be taken for another's."""
+        name = check_tenant(request.name)
+
+        def work(tx: Tx) -> TenantInfo:
+            known = rows.every_tenant(tx)
+            for other in known:
+                if skeleton(other.name) == skeleton(name):
+                    looks = "is there already" if other.name == name else f"looks like {other.name!r}"
+                    raise AlreadyExists(f"tenant {name!r} {looks}: choose another name")
+            if len(known) >= MAX_TENANTS:
+                raise Conflict(f"there are {MAX_TENANTS} tenants already: delete one first")
+            rows.insert_tenant(tx, name, request.description, self._clock.wall())
+            self._audit.write(tx, "tenant made", by.account, name)
+            return _info(tx, _known(tx, name))
+
+        return self._store.write(work)
+
+    def delete(self, by: Person, name: str) -> None:
+        """Delete a tenant with its groups and quota. Conflict while it has accounts or buckets."""
+
+        def work(tx: Tx) -> None:
+            found = _known(tx, name)
+            if found.accounts or found.buckets:
+                raise Conflict(
+                    f"tenant {name!r} still has accounts ({found.accounts}) and buckets ({found.buckets}): delete "
+                    "those first",
+                    accounts=found.accounts,
+                    buckets=found.buckets,
+                )
+            rows.delete_tenant(tx, name)
+            quotas.drop_quotas(tx, quotas.TENANT, name)
+            self._audit.write(tx, "tenant deleted", by.account, name)
+
+        self._store.write(work)
+
+
+def _known(reader: Reader, name: str) -> TenantRow:
+    found = rows.find(reader, name)
+    if found is None:
+        raise NotFound(f"there is no tenant {name!r}")
+    return found
+
+
+def _info(reader: Reader, row: TenantRow) -> TenantInfo:
+    administrators = people.administrators(reader, row.name)
+    return TenantInfo(row.name, row.created_at, row.accounts, row.buckets, row.description, administrators)
