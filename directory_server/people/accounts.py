@@ -124,7 +124,8 @@ class Accounts:
         """
         person = self.authenticate(credential)
         if not (person.admin or (of_tenant and person.tenant_admin)):
-            raise Forbidden(f"{person.account} is not an administrator")
+            of_what = " of the cluster" if person.tenant_admin else ""
+            raise Forbidden(f"{person.account} is not an administrator{of_what}")
         return person
 
     # ------------------------------------------------------------ log-ins

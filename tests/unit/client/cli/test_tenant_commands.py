@@ -42,7 +42,7 @@ def test_a_tenant_begins_with_its_administrator(people: RealPeople, shell_of: Ca
     assert "accounts" in boss.run("quota", "show", "--tenant", "acme").stdout
     assert r"over quota: tenant 'acme'" in boss.run("users", "create", r"acme\ben", code=6).stderr
     assert "administrator" in boss.run("tenant", "list", code=4).stderr
-    assert "still has accounts (2)" in admin.run("tenant", "delete", "acme", code=5).stderr
+    assert "still has accounts (2)" in admin.run("tenant", "delete", "acme", code=6).stderr
     for name in ("ann", "boss"):
         admin.run("users", "delete", rf"acme\{name}")
     assert "deleted tenant acme" in admin.run("tenant", "delete", "acme").stdout

@@ -331,11 +331,11 @@ def test_everybody_sees_only_their_own(rig: QuotaRig) -> None:
 def test_quotas_end_with_their_bucket(rig: QuotaRig) -> None:
     """A later bucket of the same name begins without them."""
     rig.allow("bucket", BUCKET, bytes=1)
-    assert [owner.name for owner in rig.quotas.all().owners] == [BUCKET]
+    assert [owner.name for owner in rig.quotas.all(ADMIN).owners] == [BUCKET]
     rig.buckets.delete(Person("ann", False, ""), BUCKET)
     rig.make(BUCKET)
     rig.write("a", b"as much as anybody wants", bucket=BUCKET)
-    assert rig.quotas.all().owners == []
+    assert rig.quotas.all(ADMIN).owners == []
 
 
 def test_versioning_that_is_turned_on_later_keeps_counts_right(rig: QuotaRig) -> None:

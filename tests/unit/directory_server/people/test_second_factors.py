@@ -234,7 +234,7 @@ def test_an_administrator_resets_a_lost_one(house: House) -> None:
     _, codes = house.enrol()
     token = house.enter(codes[0]).token
     assert house.accounts.authenticate(token)
-    assert house.users.all().users[0].second_factor
+    assert house.users.all(ADMIN).users[0].second_factor
     assert not house.users.reset_second_factor(ADMIN, "ann").second_factor
     with pytest.raises(NotLoggedIn):
         house.accounts.authenticate(token)
