@@ -31,7 +31,7 @@ class MaintenanceApi:
         api.serve(rm.RECOVERY, self._recovery, PROXY)
         api.serve(rm.RECOVER, self._recover, PROXY)
         api.serve(redo.FOLLOW_REDO, self._follow, PROXY)
-        api.serve(s.REDO, lambda request, _: components.redo_log.read(request.after, sealed=True), FILE_SERVER)
+        api.serve(s.REDO, self._redo, FILE_SERVER)
         api.serve(s.REPLAY, lambda request, peer: components.late_records.take(peer.id, request), FILE_SERVER)
         api.serve_raw("POST", rm.BACKUP_PATH, self._backup, roles=PROXY)
 
@@ -51,6 +51,11 @@ class MaintenanceApi:
     def _recover(self, request: rm.RecoverRequest, _: PeerIdentity) -> rm.RecoveryReply:
         administrator = self._components.accounts.administrator(request.credential)
         return rm.RecoveryReply(self._components.recovery.decide(request, administrator.account))
+
+    def _redo(self, request: redo.RedoRequest, peer: PeerIdentity) -> redo.RedoReply:
+        # Whoever has not registered may know of newer metadata: its records must not give way to older metadata's.
+        self._components.epochs.demand_registered(peer.id)
+        return self._components.redo_log.read(request.after, sealed=True)
 
     def _follow(self, request: redo.FollowRequest, _: PeerIdentity) -> redo.RedoReply:
         self._components.accounts.administrator(request.credential)

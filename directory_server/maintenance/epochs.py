@@ -183,7 +183,12 @@ class Epochs:
 
     def demand_known(self, server_id: str) -> None:
         """Raise Starting for a file server that is not in the metadata and has not registered, so was not compared."""
-        if server_id not in self._expected and server_id not in self._registered:
+        if server_id not in self._expected:
+            self.demand_registered(server_id)
+
+    def demand_registered(self, server_id: str) -> None:
+        """Raise Starting for a file server that has not registered since this start, so was not compared."""
+        if server_id not in self._registered:
             raise Starting(f"file_server-{server_id} has yet to register with this directory; try again in a moment")
 
     def compare(self, server_id: str, request: RegisterRequest) -> None:

@@ -256,6 +256,8 @@ class _Fault:
 
     def _older_metadata(self) -> None:
         """A snapshot of the directory's folder takes the newest one's place for a while."""
+        if self._world.forgetting:
+            return  # it would be a snapshot of what another fault has put there
         self._world.kill(self._world.directory)
         snapshot = self._world.save_metadata("snapshot")
         self._world.start(self._world.directory)
@@ -328,6 +330,8 @@ class _Fault:
 
     def _accept_older(self) -> None:
         """A snapshot of the directory's folder takes the newest one's place for good."""
+        if self._world.forgetting:
+            return
         accepted = len(self._world.accepted)
         self._world.kill(self._world.directory)
         snapshot = self._world.save_metadata("snapshot")

@@ -244,6 +244,18 @@ def test_records_of_a_start_with_older_metadata_are_not_handed_out(cluster: Clus
     assert cluster.directory.beat("1").redo == cluster.directory.server.redo_log.place()
 
 
+def test_records_are_for_those_who_registered_at_this_start(cluster: Cluster, tmp_path: Path) -> None:
+    """Metadata of before the first file server waits for none. Whoever has not registered there may have records of
+    newer metadata, which these would replace."""
+    cluster.directory.server.stop()
+    cluster.directory = Directory(tmp_path / "young", cluster.authority)
+    assert cluster.directory.server.epochs.is_open
+    with pytest.raises(Starting, match="file_server-1 has yet to register"):
+        cluster.directory.call(s.REDO, RedoRequest(RedoPlace()), "file_server", "1")
+    cluster.directory.file_servers_up("1")
+    assert cluster.directory.call(s.REDO, RedoRequest(RedoPlace()), "file_server", "1").oldest.sequence
+
+
 def test_a_file_server_that_is_not_known_commits_nothing(cluster: Cluster) -> None:
     """The metadata may be older than it: registering compares them."""
     item = BeginItem(cluster.admin, "write-id-of-a-stranger", "files", "new")
