@@ -191,7 +191,7 @@ class FileStore:
         if request.ask_first:
             with suppress(Unavailable):  # the write itself waits for file servers
                 self._directory.begin(item)  # without a digest, begin stores nothing
-        return item, None if default is None else self.keys.new_key(default)
+        return item, None if default is None else self.keys.new_key(default, request.bucket, request.credential)
 
     def _with_evaluated_conditions(self, request: Change) -> Change:
         """`request` with conditions that the directory can decide, although it does not know decrypted digests."""
@@ -261,7 +261,7 @@ class FileStore:
         default = None if request.move else self.keys.default_of(request.bucket)
         if default is None:
             return self._directory.call(COPY, request.message())
-        key = self.keys.new_key(default)
+        key = self.keys.new_key(default, request.bucket, request.credential)
         source = self.stat(
             Stat(request.credential, request.source_bucket, request.source_path, version=request.source_version)
         )

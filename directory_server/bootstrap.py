@@ -150,7 +150,7 @@ class DirectoryServer:
 
     def _build_features(self, sealer: Callable[[], Sealer]) -> None:
         store, settings = self.store, self._settings
-        self.named_keys = NamedKeys(store, self.clock, sealer)
+        self.named_keys = NamedKeys(store, self.clock, sealer, self.accounts)
         self.targets = Targets(store, self.clock, sealer)
         self.share_links = share_links.ShareLinks(store, self.clock, self.accounts, self.audit)
         sealed = (self.s3_keys, self.named_keys, self.targets, self.second_factors, self.identity_providers)

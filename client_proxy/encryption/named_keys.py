@@ -75,9 +75,13 @@ class NamedKeyClient:
         """Drop the cached default of a bucket, because it was changed through this proxy."""
         self._defaults.forget((bucket, self._directory.bucket_life(bucket)))
 
-    def new_key(self, requested: RequestedKey) -> NewContentKey:
-        """A key for one new content. BadRequest if the named key does not exist or is disabled."""
-        reply = self._directory.call(NEW_DATA_KEY, NewDataKeyRequest(requested.key, requested.context))
+    def new_key(self, requested: RequestedKey, bucket: str = "", credential: str = "") -> NewContentKey:
+        """A key for one new content. BadRequest if the named key does not exist or is disabled.
+
+        With the default of a bucket, that is only for a person to whom the bucket exists; NotFound for others.
+        """
+        wanted = NewDataKeyRequest(requested.key, requested.context, credential, bucket)
+        reply = self._directory.call(NEW_DATA_KEY, wanted)
         metadata = reply.facts | ({KMS_BUCKET_KEY_ENTRY: "true"} if requested.bucket_key else {})
         return NewContentKey(ContentKey(bytes.fromhex(reply.key), KMS_ENTRY), metadata)
 

@@ -19,11 +19,14 @@ from dataclasses import dataclass
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from directory_server.access.decisions import standing
 from directory_server.files.moment import MomentClock
 from directory_server.metadata.sealed_rows import SealedRow
+from directory_server.metadata.statements import buckets
 from directory_server.metadata.statements import kms as rows
 from directory_server.metadata.statements.kms import KeyRow, KeyVersionRow
 from directory_server.metadata.store import MetadataStore, Reader, Tx
+from directory_server.people.person import People
 from lockstep_store.runtime.storage.sealing import Sealer
 from lockstep_store.wire.digest import Digest, chunk_digest
 from lockstep_store.wire.errors import (
@@ -83,8 +86,11 @@ class NamedKeys:
     Keys stay in memory once they were needed, because no other process changes them.
     """
 
-    def __init__(self, store: MetadataStore, clock: MomentClock, sealer: Callable[[], Sealer]) -> None:
+    def __init__(
+        self, store: MetadataStore, clock: MomentClock, sealer: Callable[[], Sealer], people: People | None = None
+    ) -> None:
         self._store = store
+        self._people = people
         self._clock = clock
         self._sealer = sealer
         self._known: dict[str, _Key] | None = None
@@ -172,6 +178,21 @@ class NamedKeys:
 
     def new_data_key(self, request: NewDataKeyRequest) -> NewDataKeyReply:
         """Return a data key for new content, with the metadata from which `open` unwraps it."""
+        try:
+            return self._new_data_key(request)
+        except BadRequest:
+            self._hide(request)
+            raise
+
+    def _hide(self, request: NewDataKeyRequest) -> None:
+        """Raise NotFound if the key is the default of a bucket that to this person does not exist."""
+        if request.bucket and self._people is not None:
+            person = self._people.identify(request.credential)
+            with self._store.read() as reader:
+                if standing(reader, request.bucket, person, self._clock.wall()).hidden:
+                    raise buckets.missing(request.bucket)
+
+    def _new_data_key(self, request: NewDataKeyRequest) -> NewDataKeyReply:
         try:
             key = _named(self._read(), request.key or DEFAULT_KEY_NAME)
         except NotFound as error:

@@ -19,7 +19,7 @@ from directory_server.metadata.schema import join_secret
 from directory_server.metadata.statement import Statement
 from tests.fakes.wsgi import Answer
 from tests.s3.people import anonymous_client, document, statement
-from tests.s3.rig import S3Rig
+from tests.s3.rig import ENDPOINT, S3Rig
 from tests.security.people import Person, comparable
 
 PASSWORD = "correct horse"
@@ -362,3 +362,72 @@ def test_the_audit_of_a_tenant_has_no_one_elses_events(rig: S3Rig, acme: str, bo
     events = boss.ask("GET", "/audit?limit=1000").json["events"]
     assert ("account made", "", name) in {(one["kind"], one["account"], one.get("subject", "")) for one in events}
     assert {one["account"].partition("\\")[0] for one in events} <= {acme, ""}
+
+
+ASKED = """
+    GET /files/{bucket}
+    GET /files/{bucket}/f
+    PUT /files/{bucket}/new
+    DELETE /files/{bucket}/f
+    GET /files/{bucket}/f/manifest
+    GET /versions/{bucket}/f
+    GET /buckets/{bucket}
+    PATCH /buckets/{bucket}
+    DELETE /buckets/{bucket}
+    GET /access/{bucket}
+    PUT /access/{bucket}
+    GET /trash/{bucket}
+    GET /share-rules/{bucket}
+    GET /shares?bucket={bucket}
+    POST /shares
+    GET /search?q=f&bucket={bucket}
+    GET /changes?bucket={bucket}&cursor=0
+    POST /locks
+    GET /quotas/buckets/{bucket}
+    POST /folders
+    DELETE /folders/{bucket}/f/
+    POST /folders/move
+"""
+BODIES: dict[str, dict[str, Any]] = {
+    "PATCH /buckets/{bucket}": {"shared": True},
+    "PUT /access/{bucket}": {"path": "f"},
+    "POST /shares": {"bucket": "{bucket}", "path": "f"},
+    "POST /locks": {"paths": ["{bucket}/f"]},
+    "POST /folders": {"bucket": "{bucket}", "path": "x/"},
+    "POST /folders/move": {"bucket": "{bucket}", "path": "f/", "to_path": "g/"},
+}
+
+
+@pytest.mark.parametrize("request_line", ASKED.split("\n")[1:-1])
+def test_a_tenants_bucket_is_none_to_those_without_a_tenant(boss: Member, olga: Person, request_line: str) -> None:
+    """The matrix asks the other way round. Shared or not: all accounts are the tenant's accounts."""
+    method, target = request_line.split()
+
+    def asked(bucket: str) -> Answer:
+        body = json.dumps(BODIES.get(f"{method} {target}", {})).replace("{bucket}", bucket).encode()
+        return olga.ask(method, target.replace("{bucket}", bucket), body if body != b"{}" else b"")
+
+    bucket = boss.bucket()
+    boss.ask("PATCH", f"/buckets/{bucket}", shared=True)
+    found, missing = asked(bucket), asked("no-such-bucket")
+    assert comparable(found, bucket) == comparable(missing, "no-such-bucket")
+    assert found.status in (403, 404)
+
+
+def test_settings_of_a_hidden_bucket_show_in_no_answer(rig: S3Rig, boss: Member, rival: Member) -> None:
+    """Neither what it encrypts with, nor its rules for other sites, nor its object lock."""
+    bucket, key = boss.bucket(), f"key-{next(_numbers)}"
+    assert admin(rig, "POST", "/kms/keys", name=key).status == 201
+    rule = {"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": key}}
+    boss.s3.put_bucket_encryption(Bucket=bucket, ServerSideEncryptionConfiguration={"Rules": [rule]})
+    assert admin(rig, "POST", f"/kms/keys/{key}/disable").status == 200
+    for name in (bucket, "no-such-bucket"):
+        with pytest.raises(ClientError) as refused:
+            rival.s3.put_object(Bucket=name, Key="x", Body=b"x")
+        assert refused.value.response["Error"]["Code"] == "NoSuchBucket"
+        with pytest.raises(ClientError) as refused:
+            rival.s3.create_multipart_upload(Bucket=name, Key="x")
+        assert refused.value.response["Error"]["Code"] == "NoSuchBucket"
+    asking = {"Origin": "https://elsewhere.test", "Access-Control-Request-Method": "PUT"}
+    answers = [rig.ask("OPTIONS", f"{ENDPOINT}/{name}/f", dict(asking), b"") for name in (bucket, "no-such-bucket")]
+    assert answers[0][0] == answers[1][0]

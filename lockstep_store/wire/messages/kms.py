@@ -69,11 +69,14 @@ class EnableKmsKeyRequest(KmsKeyRequest):
 class NewDataKeyRequest(Message):
     """A data key for new content; without `key`, under the default key.
 
-    BadRequest with the fact `s3_code` when the named key does not exist or is disabled.
+    BadRequest with the fact `s3_code` when the named key does not exist or is disabled. If it is a bucket's default,
+    `bucket` and `credential` say for whom: NotFound in place of that for somebody to whom the bucket does not exist.
     """
 
     key: Annotated[str, Meta(max_length=2048)] = ""
     context: Annotated[str, Meta(max_length=2 * MAX_CONTEXT)] = ""
+    credential: Credential = ""
+    bucket: Bucket = ""
 
 
 class NewDataKeyReply(Message):

@@ -50,7 +50,7 @@ class UploadHandlers:
         """CreateMultipartUpload: stores everything that the version will have apart from its bytes."""
         path, version = check_key(call.key), read_new_version(call)
         metadata = version.metadata | _checksum_metadata(version.checksum, call.get("ChecksumType"))
-        new = version.encryption.new_key(self._files.keys, call.bucket)
+        new = version.encryption.new_key(self._files.keys, call.bucket, call.credential)
         if new is not None:
             metadata |= new.key.new_metadata() | new.metadata
         made: UploadInfo = self._directory.call(

@@ -150,7 +150,7 @@ class CopyHandlers:
             raise S3Error(
                 "InvalidRequest", f"one copy may have at most {MAX_PUT_BYTES} bytes; copy more with a multipart upload"
             )
-        new = write.version.encryption.new_key(self._files.keys, write.bucket)
+        new = write.version.encryption.new_key(self._files.keys, write.bucket, write.credential)
         # The checksums of an encrypted source are not at hand: another one is computed from the bytes.
         if same_bytes(source.metadata, new) and not (key and write.version.checksum):
             committed = self._link(copy, source)

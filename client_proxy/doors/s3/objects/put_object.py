@@ -87,7 +87,7 @@ class PutHandlers:
         unchecked = not body.checks.has_checksum
         if unchecked:
             check_unlocked(version.settings)
-        key = version.encryption.new_key(self._files.keys, write.bucket)
+        key = version.encryption.new_key(self._files.keys, write.bucket, write.credential)
         encryptor = Encryptor(key) if key else None
         blocks = body.blocks()
 

@@ -109,12 +109,14 @@ class RequestedEncryption(NamedTuple):
     algorithm: str | None = None
     """Of x-amz-server-side-encryption; without it and a customer's key the bucket's default applies."""
 
-    def new_key(self, keys: NamedKeyClient, bucket: str) -> NewContentKey | None:
-        """The key for one new content; None for the cluster's storage keys alone."""
+    def new_key(self, keys: NamedKeyClient, bucket: str, credential: str) -> NewContentKey | None:
+        """The key for one new content of a person; None for the cluster's storage keys alone."""
         if self.customer_key is not None:
             return NewContentKey(self.customer_key.content_key, {})
-        requested = self.named_key if self.algorithm else keys.default_of(bucket)
-        return None if requested is None else keys.new_key(requested)
+        if self.algorithm:
+            return None if self.named_key is None else keys.new_key(self.named_key)
+        default = keys.default_of(bucket)
+        return None if default is None else keys.new_key(default, bucket, credential)
 
 
 NOT_REQUESTED = RequestedEncryption()
