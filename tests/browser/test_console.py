@@ -169,7 +169,7 @@ def test_the_page_speaks_another_language_and_works_from_the_keyboard(
     person.page.goto(f"{person.url}/console/files/files/keys")
     person.page.get_by_role("link", name="keys-1.txt").focus()
     person.page.keyboard.press("ArrowDown")
-    person.page.wait_for_function("document.activeElement.textContent === 'keys-2.txt'")
+    person.page.locator("a:focus", has_text="keys-2.txt").wait_for()
     assert person.violations() == []
     person.page.keyboard.press("Delete")
     person.page.get_by_role("dialog").get_by_text("„keys-2.txt“ kommt mit allen Versionen in den Papierkorb").wait_for()

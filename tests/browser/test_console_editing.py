@@ -8,6 +8,7 @@ from tests.browser.conftest import OpenPage
 from tests.browser.test_console import PASSWORD, PHONE
 from tests.browser.test_console_files import account
 from tests.cluster.cluster_harness import ClusterHarness
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.cluster
 
@@ -43,7 +44,8 @@ def test_text_is_edited_by_one_person_at_a_time(open_page: OpenPage, cluster: Cl
     first.page.get_by_role("button", name="Save, close and release").click()
     first.row("memo.txt").wait_for()
     second.page.get_by_text("The file is locked by you.").wait_for()
-    second.page.wait_for_function("document.querySelector('textarea').value.includes('four')")
+    shown = second.page.get_by_label("Text of memo.txt")
+    wait_until(lambda: shown.input_value().endswith("four\n"), what="the newest text")
     second.page.get_by_role("link", name="files/", exact=True).click()
     first.row("memo.txt").get_by_text("locked by").wait_for(state="detached")
 

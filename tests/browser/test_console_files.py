@@ -32,7 +32,7 @@ def test_a_search_shows_its_hits_while_the_person_types(open_page: OpenPage, clu
     person.page.get_by_text("1 file.", exact=True).wait_for()
     assert field.input_value() == "harbour map"
     field.press("Enter")
-    person.page.wait_for_function("document.activeElement.textContent === 'harbour map.txt'")
+    person.page.locator("a:focus", has_text="harbour map.txt").wait_for()
     field.fill("harbuor.png")
     person.page.get_by_text("these are similar").wait_for()
     person.row("harbour.png").get_by_role("link", name="files/deep/").click()
