@@ -11,6 +11,7 @@ import { Shell } from './shell/Shell';
 import { useTexts } from './texts';
 
 // What most people do not open at once is loaded when they do.
+const ClusterPage = lazy(() => import('./cluster/ClusterPage').then((part) => ({ default: part.ClusterPage })));
 const EditPage = lazy(() => import('./edit/EditPage').then((part) => ({ default: part.EditPage })));
 const LinksPage = lazy(() => import('./sharing/LinksPage').then((part) => ({ default: part.LinksPage })));
 const LocksPage = lazy(() => import('./locks/LocksPage').then((part) => ({ default: part.LocksPage })));
@@ -40,6 +41,7 @@ export function App() {
 }
 
 function Page({ account }: { account: Account }) {
+  const texts = useTexts();
   const place = usePlace();
   return (
     <PageBoundary key={place.page === 'edit' ? `${place.bucket}/${place.path}` : place.page}>
@@ -47,6 +49,7 @@ function Page({ account }: { account: Account }) {
       {place.page === 'search' && <SearchPage {...place} />}
       {place.page === 'trash' && <TrashPage account={account} bucket={place.bucket} />}
       {place.page === 'edit' && <EditPage account={account} bucket={place.bucket} path={place.path} />}
+      {place.page === 'cluster' && (account.admin ? <ClusterPage /> : <Text>{texts.app.onlyAdministrators}</Text>)}
       {place.page === 'links' && <LinksPage />}
       {place.page === 'locks' && <LocksPage account={account} />}
     </PageBoundary>

@@ -9,6 +9,7 @@ describe('an address', () => {
     ['/console/files/b/c%20d/%C3%A4%3F%23%25', { page: 'files', bucket: 'b', folder: 'c d/ä?#%/' }],
     ['/console/locks', { page: 'locks' }],
     ['/console/edit/b/a%2F%2Fb%20c%3F.txt', { page: 'edit', bucket: 'b', path: 'a//b c?.txt' }],
+    ['/console/cluster', { page: 'cluster' }],
     ['/console/links', { page: 'links' }],
     [
       '/console/search?q=roof+%26+plan%3F&days=7',

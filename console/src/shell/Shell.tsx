@@ -41,6 +41,11 @@ export function Shell({ account, onSignOut, children }: Props) {
           <PageLink to={{ page: 'locks' }} here={place.page === 'locks'}>
             {texts.app.locks}
           </PageLink>
+          {account.admin && (
+            <PageLink to={{ page: 'cluster' }} here={place.page === 'cluster'}>
+              {texts.app.cluster}
+            </PageLink>
+          )}
         </nav>
         <Group gap="xs" wrap="nowrap" className="account">
           <Text size="sm" truncate className="account-name">

@@ -8,6 +8,8 @@ export const de: Texts = {
     search: 'Suchen',
     links: 'Links',
     locks: 'Sperren',
+    cluster: 'Cluster',
+    onlyAdministrators: 'Diese Seite ist für Administratoren.',
     signOut: 'Abmelden',
     dark: 'Dunkle Farben',
     light: 'Helle Farben',

@@ -7,6 +7,8 @@ export const en = {
     search: 'Search',
     links: 'Links',
     locks: 'Locks',
+    cluster: 'Cluster',
+    onlyAdministrators: 'This page is for administrators.',
     signOut: 'Sign out',
     dark: 'Dark colours',
     light: 'Light colours',

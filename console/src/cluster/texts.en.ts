@@ -1,0 +1,170 @@
+import { sizeText, timeText } from '../files/format';
+import { durationText } from './durations';
+
+const LOCALE = 'en-GB';
+const lasts = (seconds: string | number) => durationText(Number(seconds), LOCALE);
+const size = (bytes: string | number) => sizeText(Number(bytes), LOCALE);
+const time = (at: string | number) => timeText(Number(at), LOCALE);
+
+export const en = {
+  title: 'Cluster',
+  levels: { healthy: 'Healthy', degraded: 'Degraded', at_risk: 'Data at risk' },
+  levelTexts: {
+    healthy: 'Everything works, and everything has as many copies as promised.',
+    degraded: 'The cluster works, but something needs you.',
+    at_risk: 'Something has fewer copies than promised, or nothing can be saved.',
+  },
+  whatToDo: 'What to do:',
+  problems: {
+    directoryAway: (why: string) => [`The directory server does not answer: ${why}`, 'Start it; its log says why it stopped.'],
+    directoryCannotWrite: (why: string) => [
+      `The directory server cannot write${why ? `: ${why}` : ''}.`,
+      'Look at its disk and its log. Reads go on, and it tries again by itself.',
+    ],
+    directoryLow: (free: number) => [`The directory server has only ${size(free)} left on its disk.`, 'Free space there.'],
+    restored: (at: number) => [
+      `There is no backup since the directory was restored on ${time(at)}; earlier ones lack what followed.`,
+      'Make a backup.',
+    ],
+    backupLate: (seconds: number) => [
+      `The continuous backup has asked for nothing for ${lasts(seconds)}.`,
+      'Start “lockstep backup --follow” again.',
+    ],
+    proxyReports: (id: string, why: string) => [`Proxy ${id} reports: ${why}`, 'See its log; another proxy may still work.'],
+    proxySick: (id: string) => [`Proxy ${id} is not healthy.`, 'See its log.'],
+    cacheFull: (id: string) => [`Proxy ${id} cannot write its cache.`, 'Free space on its disk; it works without.'],
+    rateLimits: (id: string, why: string) => [
+      `Proxy ${id} counts requests by itself: ${why}`,
+      'Check the server of --rate-limit-storage.',
+    ],
+    lost: (count: number) => [
+      `${count} file ${count === 1 ? 'content has' : 'contents have'} no whole copy on any file server that is up.`,
+      'Start the file servers that are down. The files are listed below.',
+    ],
+    underCopied: (count: number, copies: number, ordered: number) => [
+      `${count} ${count === 1 ? 'blob has' : 'blobs have'} fewer than the ${copies} promised copies; ${ordered} are being made.`,
+      ordered ? 'Wait: repair makes the copies by itself.' : 'Start the file servers that are down, or add one.',
+    ],
+    serverDown: (id: string, seconds: number) => [
+      `File server ${id} is down, last heard ${lasts(seconds)} ago.`,
+      'Start it; otherwise its copies are made elsewhere after a while.',
+    ],
+    serverSilent: (id: string, seconds: number) => [
+      `File server ${id} does not answer, last heard ${lasts(seconds)} ago.`,
+      'Check the program and its network.',
+    ],
+    serverJoining: (id: string) => [`File server ${id} has not reported since the directory’s start.`, 'Start it.'],
+    serverProblem: (id: string, why: string) => [
+      `File server ${id} takes no writes: ${why}`,
+      'Free space or replace its disk. It recovers by itself, and reads go on.',
+    ],
+    serverRefuses: (id: string, why: string, free: number) => [
+      `File server ${id} takes no new files: ${why}, ${size(free)} free.`,
+      'Free space there, or add a file server.',
+    ],
+    tooFewServers: (taking: number, copies: number) => [
+      `Only ${taking} file ${taking === 1 ? 'server takes' : 'servers take'} writes, but ${copies} ${copies === 1 ? 'copy is' : 'copies are'} promised.`,
+      'Start or add a file server: until then new files are refused.',
+    ],
+    proxyDown: (id: string, seconds: number) => [
+      `Proxy ${id} has not reported ${seconds < 0 ? 'since the directory’s start' : `for ${lasts(seconds)}`}.`,
+      'Start it, or remove it below.',
+    ],
+    recovery: (waiting: string) => [
+      `The recovery after a restore is not finished${waiting ? `; it waits for file servers ${waiting}` : ''}.`,
+      'See “lockstep recover”.',
+    ],
+    unnamed: (count: number) => [`The recovery has found ${count} blobs without a name.`, 'Decide with “lockstep recover”.'],
+    target: (name: string, waiting: number, why: string) => [
+      `Notification target ${name} has ${waiting} messages waiting: ${why}`,
+      'See “lockstep targets list”.',
+    ],
+    storageKey: (id: string) => [
+      `Storage key ${id} is missing at the directory server.`,
+      'Restore certs/storage-keys.json from a copy that has it.',
+    ],
+  },
+  facts: {
+    files: 'Files',
+    versions: 'Versions',
+    bytes: 'Content',
+    copies: 'Copies of everything',
+    locks: 'Locks',
+    uptime: 'Directory up for',
+    version: 'Version',
+    disk: 'Directory’s free space',
+  },
+  free: (free: string, all: string) => `${free} of ${all}`,
+  lasts,
+  servers: 'File servers',
+  serverColumns: {
+    id: 'Server',
+    state: 'State',
+    zone: 'Zone',
+    used: 'Free space',
+    copies: 'Copies',
+    heard: 'Last heard',
+    version: 'Version',
+    actions: 'Actions',
+  },
+  states: {
+    up: 'up',
+    down: 'down',
+    suspect: 'no answer',
+    joining: 'joining',
+    draining: 'draining',
+    removed: 'removed',
+  },
+  drained: 'drained',
+  drainLeft: (held: number) => `draining, ${held} copies left`,
+  ago: (seconds: number) => `${lasts(seconds)} ago`,
+  drain: 'Drain',
+  stopDraining: 'Stop draining',
+  remove: 'Remove',
+  one: (action: string, id: string) => `${action}: ${id}`,
+  drainTitle: (id: string) => `Drain file server ${id}?`,
+  drainText: 'Its copies move to the other file servers, and it takes no new files. You can stop that.',
+  removeServerTitle: (id: string) => `Remove file server ${id}?`,
+  removeServerText: 'It is no longer a member, and its copies no longer count. It is refused while it has the only copies.',
+  removeProxyTitle: (id: string) => `Remove proxy ${id}?`,
+  removeProxyText: 'It is no longer a member, and its certificate is revoked.',
+  repair: 'Copies and repair',
+  repairFacts: {
+    under_copied: 'Blobs with too few copies',
+    without_living_copy: 'Without any copy that is up',
+    ordered: 'Copies being made',
+    repaired_since_start: 'Copies made since the start',
+    to_move: 'To move off draining servers',
+    to_balance: 'To move for balance',
+    surplus: 'Surplus copies',
+  },
+  balance: 'Balance the servers',
+  stopBalance: 'Stop balancing',
+  lostFiles: 'Files without a copy that is up',
+  lostColumns: { file: 'File', version: 'Version', size: 'Size', servers: 'Was on file servers' },
+  proxies: 'Proxies',
+  proxyColumns: { id: 'Proxy', state: 'State', url: 'Address', heard: 'Last heard', version: 'Version', actions: 'Actions' },
+  never: 'never',
+  certificates: 'Certificates and keys',
+  authorityColumns: { subject: 'Authority', state: 'State', until: 'Valid until', needed: 'Still needed by' },
+  authorityStates: { current: 'issues certificates', next: 'being introduced', old: 'old', leaving: 'leaving' },
+  keyColumns: { id: 'Storage key', state: 'State', made: 'Made', items: 'Needed by' },
+  keyStates: { current: 'in use', old: 'old' },
+  rotation: 'Rotate them with “lockstep certs” and “lockstep storage-keys”.',
+  check: 'Check',
+  checkHint: 'Compares the metadata with what the file servers have; with every byte, it also reads all content.',
+  checkNow: 'Check now',
+  checkDeep: 'Check every byte',
+  checkStates: {
+    never: 'There was no check since the directory’s start.',
+    running: (seconds: number) => `A check is running, for ${lasts(seconds)}.`,
+    good: (at: number, seconds: number) => `The check of ${time(at)} found nothing, in ${lasts(seconds)}.`,
+    bad: (at: number, count: number) => `The check of ${time(at)} found ${count} ${count === 1 ? 'problem' : 'problems'}:`,
+  },
+  backup: 'Backup',
+  lastBackup: (at: number | null | undefined) => (at ? `The last backup was made on ${time(at)}.` : 'No backup was made yet.'),
+  following: (seconds: number, behind: number) =>
+    `A continuous backup asked ${lasts(seconds)} ago, and is ${behind} changes behind.`,
+  download: 'Download a backup',
+  backupHint: 'It has the metadata with password hashes and keys: keep it as safe as those.',
+};
