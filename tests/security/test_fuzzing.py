@@ -19,7 +19,17 @@ from tests.security.fuzzing import corpus
 
 TARGETS = (
     *("access_list", "api_request", "aws_chunked", "bucket_policy", "chunk_stream", "form_policy", "json_body"),
-    *("post_form", "presigned_query", "s3_parameters", "signature_header", "ticket", "tokens", "xml"),
+    *(
+        "log_in_header",
+        "post_form",
+        "presigned_query",
+        "s3_parameters",
+        "signature_header",
+        "ticket",
+        "tokens",
+        "webdav",
+        "xml",
+    ),
 )
 EVERYDAY_INPUTS, SOAK_SECONDS = 1500, 60
 PATIENCE_SECONDS = 300

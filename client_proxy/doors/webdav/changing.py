@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 from client_proxy.core.directory_calls import Directory
-from client_proxy.core.requests import Delete, Write, new_write_id
+from client_proxy.core.requests import Delete, Stat, Write, new_write_id
 from client_proxy.doors.webdav.addresses import Address, href
 from client_proxy.doors.webdav.held_locks import HeldLocks, at, locked, tag_of
 from client_proxy.doors.webdav.properties import MAX_DEAD_CHARACTERS, PropertyChanges, dead_of, response_of, stored_form
@@ -41,6 +42,8 @@ from lockstep_store.wire.messages.s3 import DEAD_PROPERTIES, PUT_OBJECT_SETTING,
 LONGEST_CHANGE_SECONDS = 25.0
 """How long a request waits for a large folder's change, which goes on by itself afterwards."""
 _STEP_SECONDS = 0.25
+SMALL_BYTES = 256 * 1024
+"""Content up to this size has arrived before a refusal could spare it."""
 
 
 class DavChanging:
@@ -71,33 +74,31 @@ class DavChanging:
             raise MethodNotAllowed("a folder has no content: PUT a file, without a slash at the end of its address")
         if "HTTP_CONTENT_RANGE" in request.environ:
             raise BadRequest("a part of a file cannot be written: send the whole file, without Content-Range")
-        found = self._file(access, address)
-        if found is None:
+        before = self._file(access, address)
+        if before is None:
             self.demand_new(access, address)
-        before = found.version if found is not None else None
-        leave = self._locks.demand(request, address)
+        leave, size = self._locks.demand(request, address), request.size
         write = Write(
             access,
             address.bucket,
             address.path,
-            size=request.size,
+            size=size,
             lock_number=leave.number,
             preconditions=write_conditions(request, before),
             content_type=_content_type(request),
-            ask_first=True,
+            ask_first=size is None or size > SMALL_BYTES,
         )
         made = self._files.write(write, request.blocks()).version
         return empty_reply(201 if made.created else 204, [("ETag", tag_of(made))])
 
-    def _file(self, access: str, address: Address) -> Resource | None:
-        """The file at an address, as far as the person may read it."""
-        try:
-            found = self._resources.look(access, address)
-        except Forbidden:  # who may write only: whether there is a file is not theirs to know
-            return None
-        if found is not None and found.is_folder:
-            raise MethodNotAllowed(f"there is a folder {address.path!r}: choose another name for the file")
-        return found
+    def _file(self, access: str, address: Address) -> FileVersion | None:
+        """The file at an address, as far as the person may read it. MethodNotAllowed if there is a folder."""
+        with suppress(Forbidden):  # who may write only: whether there is a file is not theirs to know
+            with suppress(NotFound):
+                return self._files.stat(Stat(access, address.bucket, address.path))
+            if self._resources.has_folder(access, address):
+                raise MethodNotAllowed(f"there is a folder {address.path!r}: choose another name for the file")
+        return None
 
     def demand_new(self, access: str, address: Address) -> None:
         """Raise Conflict unless the folder exists in which something new shall be."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 from xml.parsers import expat
-from xml.sax.saxutils import escape as escape
+from xml.sax import saxutils
 from xml.sax.saxutils import quoteattr
 
 from lockstep_store.wire.errors import BadRequest
@@ -79,11 +79,20 @@ def _written(content: XmlElement | str) -> str:
     return escape(content) if isinstance(content, str) else content.write()
 
 
+def escape(text: str) -> str:
+    """Text as XML. A carriage return is written as a reference, because readers make a line feed of it."""
+    return saxutils.escape(text, {"\r": "&#13;"})
+
+
 def _tag(name: XmlName) -> str:
+    if name.space == XML_NAMESPACE:
+        return f"xml:{name.local}"
     return f"x:{name.local}" if name.space else name.local
 
 
 def _declared(prefix: str, space: str) -> str:
+    if space == XML_NAMESPACE:  # it has its own prefix, and no other may be bound to it
+        return ""
     return f"xmlns:{prefix}={quoteattr(space)}" if space else 'xmlns=""'
 
 

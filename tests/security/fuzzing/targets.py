@@ -19,6 +19,8 @@ from urllib.parse import unquote_to_bytes
 
 from blake3 import blake3
 
+from client_proxy.doors.basic_log_ins import BasicLogIns, DoorCaller
+from client_proxy.doors.lfs.request import LfsRequest
 from client_proxy.doors.rest.examples import EXAMPLES
 from client_proxy.doors.rest.file_headers import given_content_type, given_metadata
 from client_proxy.doors.rest.json_body import read_json
@@ -45,6 +47,10 @@ from client_proxy.doors.s3.protocol.parameters import read_body, read_parameters
 from client_proxy.doors.s3.protocol.request import S3Request
 from client_proxy.doors.s3.protocol.s3_errors import S3Error
 from client_proxy.doors.s3.protocol.timestamps import read_amz_date
+from client_proxy.doors.webdav.addresses import Address, read_address, read_destination
+from client_proxy.doors.webdav.conditions import State, read_if, token_of
+from client_proxy.doors.webdav.properties import PropertyChanges, Wanted, stored_form
+from client_proxy.doors.webdav.xml import read_xml
 from directory_server.access import acl, policy, policy_documents
 from file_server.writes.ticket_check import DirectoryTime, TicketCheck
 from lockstep_store.runtime.http.conditions import not_modified, parse_range, wanted_range, write_preconditions
@@ -55,7 +61,7 @@ from lockstep_store.runtime.tls.certificate_authority import CertificateAuthorit
 from lockstep_store.runtime.tls.join_token import JOIN_PREFIX, JoinToken
 from lockstep_store.wire.chunk_stream import StreamReader
 from lockstep_store.wire.codec import encode
-from lockstep_store.wire.errors import LockstepError
+from lockstep_store.wire.errors import LockstepError, NotLoggedIn
 from lockstep_store.wire.messages.s3 import S3Proof, SigningKeyReply, SigningKeyRequest
 from lockstep_store.wire.messages.s3_access import S3Access
 from lockstep_store.wire.tickets import TicketSigner, unchecked_write_id
@@ -309,6 +315,45 @@ def proof_check() -> ProofCheck:
     return ProofCheck(folder / "ca.pem", "https://127.0.0.1:5060", authority().revocations())
 
 
+def webdav(data: bytes) -> None:
+    """The first byte chooses among what the WebDAV door reads, and the addresses and log-ins of Git LFS.
+
+    XML that was read is written such that it is read again as the same.
+    """
+    kind, rest = choice(data, 6)
+    text = rest.decode("latin-1")
+    with suppress(LockstepError):
+        if kind == 0:
+            found = read_if(text, "proxy:5000")
+            found.holds(Address("team", "plan", False), lambda _: State(frozenset({1}), '"tag"'))
+            assert all(token_of(number).startswith("opaquelocktoken:") for number in found.numbers)
+        elif kind == 1:
+            written = read_xml(rest).write()
+            assert read_xml(written.encode()).write() == written
+        elif kind == 2:
+            Wanted(read_xml(rest))
+        elif kind == 3:
+            changes = PropertyChanges(read_xml(rest))
+            stored_form({name: xml or "" for name, xml in changes.items})
+        elif kind == 4:
+            read_address(text)
+            read_destination(text, "proxy:5000")
+        else:
+            LfsRequest({"PATH_INFO": text, "wsgi.input": BytesIO()}, DoorCaller("ann", "lst_x", "key"))
+
+
+def log_in_header(data: bytes) -> None:
+    """An Authorization header, by somebody whom the directory does not know."""
+    nobody = SimpleNamespace(call=_unknown)
+    with suppress(LockstepError):
+        BasicLogIns(nobody).identify(data.decode("latin-1"), "127.0.0.1")
+        raise AssertionError("nobody was logged in")
+
+
+def _unknown(*_: Any) -> Any:
+    raise NotLoggedIn("the directory does not know it")
+
+
 def pieces(found: Iterator[Any]) -> None:
     """Take what a parser yields, of which there must be an end."""
     for number, _ in enumerate(found):
@@ -319,6 +364,6 @@ TARGETS: dict[str, Target] = {
     target.__name__: target
     for target in (
         *(signature_header, presigned_query, post_form, form_policy, bucket_policy, access_list, xml, s3_parameters),
-        *(aws_chunked, chunk_stream, json_body, api_request, ticket, tokens),
+        *(aws_chunked, chunk_stream, json_body, api_request, ticket, tokens, webdav, log_in_header),
     )
 }
