@@ -77,7 +77,7 @@ def _configuration(cluster: ClusterHarness, folder: Path) -> dict[str, Any]:
 
 
 def _work(cluster: ClusterHarness) -> None:
-    """What a person and a program do in a minute: write, read, lock, and use S3."""
+    """What people and programs do in a minute: write, read, lock, and use every door."""
     url = cluster.proxy_urls[0]
     session = cluster.session()
     session.put(f"{url}/api/v1/files/files/board.txt", data=b"content", timeout=60).raise_for_status()
@@ -85,6 +85,9 @@ def _work(cluster: ClusterHarness) -> None:
     lock = session.post(f"{url}/api/v1/locks", json={"paths": ["files/board.txt"]}, timeout=60)
     lock.raise_for_status()
     session.delete(f"{url}/api/v1/locks/{lock.json()['lock']['id']}", timeout=60).raise_for_status()
+    person = (cluster.admin["username"], cluster.admin["api_key"])
+    session.get(f"{url}/dav/files/board.txt", auth=person, timeout=60).raise_for_status()
+    session.get(f"{url}/lfs/files/board/locks", auth=person, timeout=60).raise_for_status()
     s3 = boto3.client(
         "s3",
         endpoint_url=url,
