@@ -12,7 +12,7 @@ from client_proxy.core.directory_calls import Directory
 from client_proxy.doors.basic_log_ins import BasicLogIns
 from client_proxy.doors.lfs.locks import LfsLocks
 from client_proxy.doors.lfs.objects import LfsFiles, LfsObjects
-from client_proxy.doors.lfs.request import LfsRequest
+from client_proxy.doors.lfs.request import LfsRequest, kind_of
 from client_proxy.metrics import RECEIVED_BYTES
 from client_proxy.rate_limits.limiter import RateLimits, refusal_headers, standing_headers
 from client_proxy.rate_limits.rules import RateClass
@@ -63,10 +63,9 @@ class LfsDoor:
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         id = start_request(environ.get("HTTP_X_REQUEST_ID", ""))
         body = DrainableRequest(environ)
-        what = "none"
+        what = kind_of(environ)
         try:
-            request, reply = self._answer(environ)
-            what = _kind(request)
+            reply = self._answer(environ, what)
         except Exception as error:  # noqa: BLE001 - every failure becomes a reply here
             reply = _refusal(error)
         body.drain()
@@ -74,17 +73,17 @@ class LfsDoor:
         start_response(f"{reply.status} -", [*reply.headers, ("X-Request-Id", id)])
         return reply.body
 
-    def _answer(self, environ: Environ) -> tuple[LfsRequest, RawReply]:
+    def _answer(self, environ: Environ, what: str) -> RawReply:
         expected: str = environ.get("HTTP_EXPECT", "")
         if expected and expected.lower() != "100-continue":
             raise ExpectationFailed(f"'Expect: {expected[:80]}' is not supported; only 100-continue is")
         header, address = environ.get("HTTP_AUTHORIZATION", ""), remote_address(environ)
         for again in (True, False):
             request = LfsRequest(environ, self.log_ins.identify(header, address))
-            found = self._answers.get((request.method, _kind(request)))
+            found = self._answers.get((request.method, what))
             if found is None:
                 raise MethodNotAllowed("Git LFS asks for this with another method")
-            standings = self._count(request, address) if again else []
+            standings = self._count(request, what, address) if again else []
             try:
                 reply = found(request)
             except NotLoggedIn:
@@ -94,12 +93,12 @@ class LfsDoor:
             finally:
                 RECEIVED_BYTES.inc(request.received)
             reply.headers.extend(standing_headers(standings))
-            return request, reply
+            return reply
         raise AssertionError("unreachable")
 
-    def _count(self, request: LfsRequest, address: str) -> list[Any]:
+    def _count(self, request: LfsRequest, what: str, address: str) -> list[Any]:
         """Raise RateLimited if the request is one too many."""
-        rate_class = _CLASSES.get((request.method, _kind(request)), "write")
+        rate_class = _CLASSES.get((request.method, what), "write")
         limits = self._limits.of(rate_class) if self._limits is not None else None
         if limits is None:
             return []
@@ -108,14 +107,6 @@ class LfsDoor:
             *limits.at_address(address),
             *limits.of_caller(account=caller.account, key=caller.key, bucket=request.bucket),
         ]
-
-
-def _kind(request: LfsRequest) -> str:
-    """What a request is about, without names."""
-    what = request.what
-    if what.endswith("/unlock"):
-        return "unlock"
-    return "object" if what.startswith("objects/") and len(what) > len("objects/verify") else what
 
 
 def _json(message: Any, status: int = 200, headers: Iterable[tuple[str, str]] = ()) -> RawReply:

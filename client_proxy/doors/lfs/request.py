@@ -27,6 +27,15 @@ _ADDRESS = re.compile(
 T = TypeVar("T")
 
 
+def kind_of(environ: Environ) -> str:
+    """What an address is about, without names: `objects/batch`, `object`, `unlock`, …; `none` for another address."""
+    found = _ADDRESS.fullmatch(environ["PATH_INFO"])
+    what = found[3] if found is not None else "none"
+    if what.endswith("/unlock"):
+        return "unlock"
+    return "object" if re.fullmatch(f"objects/{OBJECT_ID}", what) else what
+
+
 class LfsRequest(DrainableRequest):
     """A request of `caller` about the repository `repo` (a path in the bucket). NotFound for another address.
 

@@ -85,17 +85,21 @@ class Resources:
         if not address.path:
             info = self._directory.call(GET_BUCKET, BucketRequest(access, address.bucket))
             return Resource("bucket", address, created_at=info.created_at)
-        if not address.as_folder:
-            with suppress(NotFound):
-                where = Stat(access, address.bucket, address.path, with_settings=with_settings)
-                return Resource("file", address, self._files.stat(where))
-        try:
+        if address.as_folder:
             return self._folder(access, address, with_settings=with_settings)
-        except NotFound:
-            reserved = None if address.as_folder else self._reserved(access, address)
-            if reserved is None:
-                raise
-            return reserved
+        try:
+            where = Stat(access, address.bucket, address.path, with_settings=with_settings)
+            return Resource("file", address, self._files.stat(where))
+        except (NotFound, Forbidden) as refusal:  # rights to a folder do not include its name without the slash
+            found = self._folder_or_reserved(access, address, with_settings=with_settings)
+            if found is None:
+                raise refusal
+            return found
+
+    def _folder_or_reserved(self, access: str, address: Address, *, with_settings: bool) -> Resource | None:
+        with suppress(NotFound, Forbidden):
+            return self._folder(access, address, with_settings=with_settings)
+        return self._reserved(access, address)
 
     def _reserved(self, access: str, address: Address) -> Resource | None:
         lock = locks_on(self._directory, access, [(address.bucket, address.path)]).get((address.bucket, address.path))

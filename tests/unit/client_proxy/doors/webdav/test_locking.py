@@ -238,8 +238,10 @@ def test_somebody_with_rights_to_a_folder_alone_can_lock_and_write_there(
         olga.put(f"{bucket}/{name}/file")
     grant = json.dumps({"path": "d/", "grants": [{"account": "eve", "level": "write"}]})
     assert olga.api("PATCH", f"/access{bucket}", grant.encode()).status == 200
-    assert eve.names(f"{bucket}/d/") == [f"/dav{bucket}/d/file"]
-    assert eve.ask("PROPFIND", f"{bucket}/e/", Depth="1").status == 403
+    for path in (f"{bucket}/d/", f"{bucket}/d"):
+        assert eve.names(path) == [f"/dav{bucket}/d/file"]
+    for path in (f"{bucket}/e/", f"{bucket}/e", f"{bucket}/none", f"{bucket}/e/file", f"{bucket}/"):
+        assert eve.ask("PROPFIND", path, Depth="1").status == 403
     held = token(eve.lock(f"{bucket}/d/file"))
     assert eve.put(f"{bucket}/d/file", b"by eve", If=f"({held})").status == 204
     assert eve.unlock(f"{bucket}/d/file", held).status == 204
