@@ -16,7 +16,7 @@ from directory_server.metadata.store import MetadataStore, Row, Tx
 from directory_server.people.access_keys import PeopleClock
 from directory_server.people.accounts import TOKEN_PREFIX, Accounts, credential_hash, insert_account
 from directory_server.people.guessing import CodeGuesses, GuessingBounds
-from directory_server.people.look_alikes import LookAlikes
+from directory_server.people.look_alikes import LookAlikes, check_separator
 from directory_server.people.names import AccountNames, prepared_name, prepared_password
 from directory_server.people.password_rules import check_new_password
 from directory_server.people.passwords import NOBODY, HashingSlots, PasswordHash
@@ -89,7 +89,7 @@ class LogIns:
         if request.register == "must" and not is_open:  # also for a name that exists, which is not revealed
             raise Forbidden("registration is closed: ask an administrator for an account")
         if row is None and request.register != "never" and is_open:
-            return self._register(prepared_name(typed), request)
+            return self._register(check_separator(prepared_name(typed)), request)
         if row is not None and request.register == "must":
             raise AlreadyExists(f"there is an account {name!r} already: log in, or choose another name")
         if row is None and is_open:  # then anybody can find out which names exist, by registering

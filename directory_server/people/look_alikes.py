@@ -12,6 +12,8 @@ import unicodedata
 
 from directory_server.metadata.statements import people
 from directory_server.metadata.store import Tx
+from lockstep_store.wire.errors import BadName
+from lockstep_store.wire.names import TENANT_SEPARATOR
 
 _MARK = "\u200e"
 """The data has this invisible mark beside letters that are written from right to left."""
@@ -23,6 +25,13 @@ def skeleton(name: str) -> str:
     The standard's skeletons have capital letters (0 becomes O), so the case is folded twice.
     """
     return _replaced(_replaced(name.casefold()).casefold())
+
+
+def check_separator(name: str) -> str:
+    r"""Return the name of a new account; BadName if part of it can be taken for the `\` behind a tenant's name."""
+    if TENANT_SEPARATOR in skeleton(name.partition(TENANT_SEPARATOR)[2] or name):
+        raise BadName("the user name is invalid: it has a character that looks like the '\\' behind a tenant's name")
+    return name
 
 
 def _replaced(text: str) -> str:

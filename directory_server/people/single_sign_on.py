@@ -17,6 +17,7 @@ from directory_server.metadata.store import MetadataStore, Reader, Tx
 from directory_server.people.access_keys import PeopleClock
 from directory_server.people.accounts import Accounts, insert_account
 from directory_server.people.log_ins import LogIns
+from directory_server.people.look_alikes import check_separator
 from directory_server.people.names import AccountNames, prepared_name
 from directory_server.people.passwords import NO_PASSWORD
 from directory_server.people.person import Person
@@ -232,7 +233,7 @@ def _name_of(known: KnownProvider, claims: Claims) -> str:
     if claim == "email" and "false" in map(str.lower, values_of(claims, "email_verified")):
         raise Forbidden(f"{known.name} has not verified your e-mail address, so no account can be made with it")
     try:
-        return prepared_name(check_account(values[0]))
+        return check_separator(prepared_name(check_account(values[0])))
     except LockstepError as error:
         raise Forbidden(f"no account can be made with the name that {known.name} gives you: {error}") from error
 

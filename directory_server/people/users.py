@@ -26,6 +26,7 @@ from directory_server.people.access_keys import PeopleClock
 from directory_server.people.accounts import MAX_API_KEYS, Accounts, insert_account
 from directory_server.people.audit import AuditJournal
 from directory_server.people.log_ins import LogIns
+from directory_server.people.look_alikes import check_separator
 from directory_server.people.names import prepared_name
 from directory_server.people.password_rules import check_new_password
 from directory_server.people.person import Person
@@ -79,7 +80,7 @@ class Users:
 
     def create(self, by: Person, request: CreateUserRequest) -> CreatedUser:
         """Make an account; without a password it gets a one-time password. AlreadyExists for a taken name."""
-        name = prepared_name(check_account(request.name, in_tenant=True))
+        name = check_separator(prepared_name(check_account(request.name, in_tenant=True)))
         tenant = tenant_of(name)
         if not by.administers(name):
             example = f"{by.tenant}{TENANT_SEPARATOR}ann"

@@ -19,6 +19,7 @@ TENANT_SEPARATOR = "\\"
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _BAD_LABEL = re.compile(r"\.[.-]|-\.")
 _NOT_IN_XML = "\ufffe\uffff"
+_WIDE = str.maketrans("/:\\*", "\uff0f\uff1a\uff3c\uff0a")
 _TENANT = re.compile(r"[a-z0-9][a-z0-9-]{0,30}[a-z0-9]")
 _IPV4 = re.compile(r"\d+\.\d+\.\d+\.\d+")
 
@@ -110,7 +111,7 @@ def check_account(name: str, *, in_tenant: bool = False) -> str:
     if in_tenant and TENANT_SEPARATOR in name:
         tenant, _, own = name.partition(TENANT_SEPARATOR)
         return f"{check_tenant(tenant)}{TENANT_SEPARATOR}{check_account(own)}"
-    if not 1 <= len(name) <= 64 or name != name.strip() or not name.isprintable() or set(name) & set("/:\\"):
+    if not 1 <= len(name) <= 64 or name != name.strip() or not name.isprintable() or _has_any(name, "/:\\"):
         raise BadName(
             "the user name is invalid: use 1 to 64 printable characters, no '/', ':' or '\\', "
             "and no spaces at the beginning or end"
@@ -120,9 +121,14 @@ def check_account(name: str, *, in_tenant: bool = False) -> str:
 
 def check_group(name: str) -> str:
     """Return `name` if a group of accounts may have it; BadName otherwise."""
-    if not 1 <= len(name) <= 64 or name != name.strip() or not name.isprintable() or set(name) & set("/:\\*"):
+    if not 1 <= len(name) <= 64 or name != name.strip() or not name.isprintable() or _has_any(name, "/:\\*"):
         raise BadName(
             "the group's name is invalid: use 1 to 64 printable characters, no '/', ':', '*' or '\\', "
             "and no spaces at the beginning or end"
         )
     return name
+
+
+def _has_any(name: str, characters: str) -> bool:
+    """Whether a name has one of these, as it is typed or as it will be stored: with the width of characters folded."""
+    return not set(name).isdisjoint(characters + characters.translate(_WIDE))

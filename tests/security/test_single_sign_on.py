@@ -113,6 +113,14 @@ def test_an_address_that_is_not_verified_names_no_account(rig: SignOnRig) -> Non
     assert rig.log_in("ann", email="boss@lab.test", email_verified="true").created
 
 
+@pytest.mark.parametrize("separator", ["\\", "\N{FULLWIDTH REVERSE SOLIDUS}", "\u4e36"])
+def test_no_provider_makes_an_account_in_a_tenant(rig: SignOnRig, separator: str) -> None:
+    """Neither with the separator of tenants, nor with what is stored as one or looks like one."""
+    rig.put()
+    with pytest.raises(Forbidden, match="the user name is invalid"):
+        rig.log_in(f"acme{separator}ann")
+
+
 def test_a_log_in_shows_its_secrets_in_no_log(rig: SignOnRig) -> None:
     """Whoever has its id collects the token; the addresses carry state and code."""
     rig.put()

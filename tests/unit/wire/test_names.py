@@ -119,7 +119,9 @@ def test_a_bad_bucket_is_refused(bucket: str) -> None:
         check_bucket(bucket)
 
 
-@pytest.mark.parametrize("name", ["", "a" * 65, " a", "a ", "a/b", "a:b", "a\nb", "a\\b"])
+@pytest.mark.parametrize(
+    "name", ["", "a" * 65, " a", "a ", "a/b", "a:b", "a\nb", "a\\b", "a\uff0fb", "a\uff1ab", "a\uff3cb"]
+)
 def test_a_bad_account_name_is_refused(name: str) -> None:
     """Account names stay printable and unambiguous."""
     with pytest.raises(BadName):
