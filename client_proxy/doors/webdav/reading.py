@@ -23,7 +23,7 @@ from lockstep_store.runtime.http.api import RawReply
 from lockstep_store.runtime.http.content import StreamedContent, content_body
 from lockstep_store.runtime.http.untrusted_content import UNTRUSTED_CONTENT
 from lockstep_store.wire.content_types import guessed_type, type_of
-from lockstep_store.wire.errors import LockstepError, NotFound
+from lockstep_store.wire.errors import Forbidden, LockstepError, NotFound
 from lockstep_store.wire.messages.files import FileVersion
 from lockstep_store.wire.messages.locks import LockInfo
 from lockstep_store.wire.messages.quotas import QUOTA as QUOTA_CALL
@@ -47,7 +47,7 @@ class DavReading:
         """GET and HEAD."""
         address = request.address
         if address.path and not address.as_folder:
-            with suppress(NotFound):
+            with suppress(NotFound, Forbidden):  # it may be a folder
                 return self._content(request, self._files.open(Read(request.access, address.bucket, address.path)))
         found = self._resources.find(request.access, address)
         if found.is_folder:

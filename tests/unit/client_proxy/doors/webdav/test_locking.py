@@ -240,6 +240,7 @@ def test_somebody_with_rights_to_a_folder_alone_can_lock_and_write_there(
     assert olga.api("PATCH", f"/access{bucket}", grant.encode()).status == 200
     for path in (f"{bucket}/d/", f"{bucket}/d"):
         assert eve.names(path) == [f"/dav{bucket}/d/file"]
+        assert eve.get(path).status == 200
     for path in (f"{bucket}/e/", f"{bucket}/e", f"{bucket}/none", f"{bucket}/e/file", f"{bucket}/"):
         assert eve.ask("PROPFIND", path, Depth="1").status == 403
     held = token(eve.lock(f"{bucket}/d/file"))
