@@ -229,8 +229,23 @@ def test_what_is_public_is_public(rig: S3Rig, boss: Member, rival: Member) -> No
         with pytest.raises(ClientError) as refused:
             client.get_object(Bucket=bucket, Key="closed")
         assert refused.value.response["Error"]["Code"] == "NoSuchBucket"
+    for refuse in (
+        lambda: rival.s3.put_object(Bucket=bucket, Key="open/new", Body=b"x"),
+        lambda: rival.s3.get_object(Bucket=bucket, Key="closed", ExpectedBucketOwner="somebody"),
+    ):
+        with pytest.raises(ClientError) as refused:
+            refuse()
+        assert refused.value.response["Error"]["Code"] == "NoSuchBucket"
+
+
+def test_a_limited_key_of_the_clusters_own_reaches_no_tenant(rig: S3Rig, boss: Member, olga: Person) -> None:
+    """Its policies may name the bucket: they only take rights away."""
+    bucket, name = boss.bucket(), f"tool-{next(_numbers)}"
+    policy = {"Statement": [{"Effect": "Allow", "Action": "s3:*", "Resource": "*"}]}
+    assert olga.ask("POST", "/auth/service-accounts", _json(name=name, policy=policy)).status == 201
+    key = olga.ask("POST", f"/auth/service-accounts/{name}/keys").json
     with pytest.raises(ClientError) as refused:
-        rival.s3.put_object(Bucket=bucket, Key="open/new", Body=b"x")
+        rig.client((key["access_key_id"], key["secret"])).get_object(Bucket=bucket, Key="f")
     assert refused.value.response["Error"]["Code"] == "NoSuchBucket"
 
 
@@ -421,6 +436,8 @@ def test_settings_of_a_hidden_bucket_show_in_no_answer(rig: S3Rig, boss: Member,
     rule = {"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": key}}
     boss.s3.put_bucket_encryption(Bucket=bucket, ServerSideEncryptionConfiguration={"Rules": [rule]})
     assert admin(rig, "POST", f"/kms/keys/{key}/disable").status == 200
+    readable = statement("Allow", "*", "s3:GetObject", f"{bucket}/open/*")
+    boss.s3.put_bucket_policy(Bucket=bucket, Policy=document(readable))
     for name in (bucket, "no-such-bucket"):
         with pytest.raises(ClientError) as refused:
             rival.s3.put_object(Bucket=name, Key="x", Body=b"x")

@@ -48,6 +48,7 @@ CALLS: dict[str, Allow] = {
     "demand_settings": NOTHING,
     "denied": FALSE,
     "hide": _argument(0),
+    "judged_as": _argument(0),
     "may": TRUE,
     "may_bypass_governance": TRUE,
     "may_hide": FALSE,
@@ -107,7 +108,10 @@ CODES = frozenset({"AccessDenied", "RequestTimeTooSkewed", "SignatureDoesNotMatc
 """S3Errors that are refusals, by their first argument."""
 ERROR_MAKERS = frozenset({"_denied"})
 
-ATTRIBUTES: dict[str, bool] = {"admin": True, "disabled": False, "read_only": False, "trusted": True}
+ATTRIBUTES: dict[str, bool] = {
+    **{"admin": True, "disabled": False, "read_only": False, "trusted": True},
+    **{"hidden": False, "tenant_admin": True},
+}
 """Properties of a person that a condition asks for, with the value that lets anybody in."""
 OWNER = "owner"
 """A comparison of this attribute with an `account` is true when it is taken away."""
