@@ -25,6 +25,8 @@ from lockstep_store.wire.messages.s3 import DEAD_PROPERTIES
 
 MAX_DEAD_CHARACTERS = 16 * 1024
 """Of all dead properties of a file, as they are stored."""
+MAX_ASKED_CHARACTERS = 8 * 1024
+"""Of the names in a PROPFIND, which are repeated for each resource that lacks them."""
 _dead = decoder(dict[str, str])
 _LANGUAGE = XmlName(XML_NAMESPACE, "lang")
 _LOCK_ENTRIES = "".join(
@@ -117,6 +119,10 @@ class Wanted:
         named = body.find("prop") or body.find("include")
         if named is not None and not self.only_names:
             self.names = list(dict.fromkeys(child.name for child in named.children))
+        if sum(len(name.space) + len(name.local) for name in self.names) > MAX_ASKED_CHARACTERS:
+            raise BadRequest(
+                f"PROPFIND names more properties than fit into {MAX_ASKED_CHARACTERS} characters: ask for fewer at once"
+            )
 
     def asks(self, *locals: str) -> bool:
         """Whether it names one of these live properties."""

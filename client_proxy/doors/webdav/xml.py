@@ -1,11 +1,13 @@
 """Reads XML from clients safely, with namespaces and mixed content, and writes it.
 
 No document type, no entities, bounded size, depth and number of elements, as at the S3 door, whose requests have
-neither namespaces nor content between elements.
+neither namespaces nor content between elements. Namespaces are resolved here: expat would repeat a long one in every
+name, and make a gigabyte of a small body.
 """
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable
 from typing import NamedTuple
 from xml.parsers import expat
@@ -16,12 +18,15 @@ from lockstep_store.wire.errors import BadRequest
 
 DAV = "DAV:"
 XML_NAMESPACE = "http://www.w3.org/XML/1998/namespace"
+_XMLNS_NAMESPACE = "http://www.w3.org/2000/xmlns/"
 HEAD = b'<?xml version="1.0" encoding="utf-8"?>\n'
 MAX_BYTES = 256 * 1024
 MAX_DEPTH = 32
 MAX_ELEMENTS = 5000
-_BETWEEN = "\n"
-"""Between a namespace and a name in what expat reports: no name can contain it."""
+MAX_NAMESPACE = 512
+"""Characters of one namespace."""
+_NOT_IN_NAMESPACE = frozenset('<>"{}|\\^`')
+"""No address contains them, and some clients' parsers refuse them."""
 
 
 class XmlName(NamedTuple):
@@ -124,7 +129,9 @@ class _Reader:
         self.root: XmlElement | None = None
         self._open: list[XmlElement] = []
         self._count = 0
-        self.parser = expat.ParserCreate(namespace_separator=_BETWEEN)
+        self._spaces: list[dict[str, str]] = [{"": "", "xml": XML_NAMESPACE}]
+        """The namespaces that each open element declares, by prefix."""
+        self.parser = expat.ParserCreate()
         self.parser.buffer_text = True
         self.parser.StartDoctypeDeclHandler = self._doctype
         self.parser.StartElementHandler = self._start
@@ -134,11 +141,19 @@ class _Reader:
     def _doctype(self, *_: object) -> None:
         raise BadRequest("a document type declaration is not accepted in the XML; leave it out")
 
-    def _start(self, name: str, attributes: dict[str, str]) -> None:
+    def _start(self, tag: str, given: dict[str, str]) -> None:
         self._count += 1
         if self._count > MAX_ELEMENTS or len(self._open) >= MAX_DEPTH:
             raise BadRequest(f"the XML has more than {MAX_ELEMENTS} elements or {MAX_DEPTH} levels")
-        element = XmlElement(_name(name), {_name(key): value for key, value in attributes.items()})
+        declared = {key: value for key, value in given.items() if key.partition(":")[0] == "xmlns"}
+        self._spaces.append({key[6:]: _namespace(key, value) for key, value in declared.items()})
+        name = self._name(tag, self._space(""))
+        if name.space == XML_NAMESPACE:  # its only prefix is xml, and what is written here has others
+            raise BadRequest(f"an element cannot have the name {tag[:40]!r}: the prefix xml is for attributes")
+        others = [(self._name(key, ""), value) for key, value in given.items() if key not in declared]
+        element = XmlElement(name, dict(others))
+        if len(element.attributes) != len(others):
+            raise BadRequest(f"the XML has an element {tag[:40]!r} with the same attribute twice")
         if self._open:
             self._open[-1].content.append(element)
         else:
@@ -150,8 +165,41 @@ class _Reader:
 
     def _end(self, _: str) -> None:
         self._open.pop()
+        self._spaces.pop()
+
+    def _name(self, written: str, default: str) -> XmlName:
+        """The name that is `written` with a prefix or without; without one its namespace is `default`."""
+        prefix, colon, local = written.rpartition(":")
+        if not colon:
+            return XmlName(default, written)
+        if not prefix or ":" in prefix or not _begins_name(local):
+            raise BadRequest(f"the XML has a name that is none: {written[:40]!r}")
+        return XmlName(self._space(prefix), local)
+
+    def _space(self, prefix: str) -> str:
+        for declared in reversed(self._spaces):
+            if prefix in declared:
+                return declared[prefix]
+        raise BadRequest(f"the XML does not declare its prefix {prefix[:40]!r}")
 
 
-def _name(reported: str) -> XmlName:
-    space, _, local = reported.rpartition(_BETWEEN)
-    return XmlName(space, local)
+def _begins_name(local: str) -> bool:
+    """Whether a name can begin so; expat has seen that its characters can be in one."""
+    return local[:1] == "_" or (local[:1].isalpha() and unicodedata.category(local[0]) != "Lm")
+
+
+def _namespace(key: str, value: str) -> str:
+    """The namespace that an attribute declares. BadRequest for one that must not be, or that is no address."""
+    if len(value) > MAX_NAMESPACE:
+        raise BadRequest(f"the XML has a namespace of {len(value)} characters; at most {MAX_NAMESPACE} are accepted")
+    if not value.isprintable() or " " in value or not _NOT_IN_NAMESPACE.isdisjoint(value):
+        raise BadRequest(f"a namespace is an address, and {value[:40]!r} is none")
+    of_xml = key == "xmlns:xml"
+    if (
+        of_xml is not (value == XML_NAMESPACE)
+        or key in ("xmlns:", "xmlns:xmlns")
+        or value == _XMLNS_NAMESPACE
+        or (not value and key != "xmlns")
+    ):
+        raise BadRequest(f"the XML must not declare {key[:40]}={value!r}")
+    return value
