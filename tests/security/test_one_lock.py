@@ -31,7 +31,13 @@ def _dav(person: Person, method: str, bucket: str, body: bytes = b"", **headers:
 
 def _lfs(person: Person, method: str, what: str, bucket: str, **body: object) -> tuple[Outcome, str]:
     raw = json.dumps(body).encode() if body else b""
-    answer = ask(person.lfs, method, f"/lfs/{bucket}/game/{what}", raw, headers=person.headers)
+    answer = ask(
+        person.lfs,
+        method,
+        f"/lfs/{bucket}/game/{what}",
+        raw,
+        headers={**person.headers, "Content-Type": "application/json"},
+    )
     assert answer.status in (200, 201, 409), answer.body
     return Outcome(answer.status != 409, answer.body.decode()), answer.json.get("lock", {}).get("id", "")
 

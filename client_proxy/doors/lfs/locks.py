@@ -158,7 +158,8 @@ class LfsLocks:
     def _page(self, request: LfsRequest, after: str, limit: int) -> tuple[list[tuple[LockInfo, str]], str]:
         """Locks on files of the repository with the path that is locked, and where the next page begins.
 
-        The cluster lists all locks, so pages are skipped in which the repository has none.
+        The cluster lists all locks, so pages are skipped in which the repository has none. After the first one they are
+        as long as can be, so a page may have more than `limit` locks.
         """
         below = f"{request.repo}/"
         while True:
@@ -172,6 +173,7 @@ class LfsLocks:
             after = reply.next_after if reply.locks else ""  # behind the locks are the places in line
             if found or not after:
                 return found, after
+            limit = MAX_LISTED
 
 
 def _shown(request: LfsRequest, lock: LockInfo, path: str) -> LfsLock:

@@ -13,11 +13,12 @@ from client_proxy.doors.basic_log_ins import DoorCaller
 from lockstep_store.runtime.http.api import Environ
 from lockstep_store.runtime.http.unread_body import DrainableRequest
 from lockstep_store.wire.codec import decoder
-from lockstep_store.wire.errors import BadName, BadRequest, NotFound
+from lockstep_store.wire.errors import BadName, BadRequest, NotFound, UnsupportedMediaType
 from lockstep_store.wire.names import check_bucket, check_path
 
 LFS_ADDRESS = "/lfs"
 MAX_BODY_BYTES = 1024 * 1024
+JSON_TYPES = ("application/vnd.git-lfs+json", "application/json")
 OBJECT_ID = r"[0-9a-f]{64}"
 _ADDRESS = re.compile(
     rf"{LFS_ADDRESS}/([^/]+)/(.+?)/(objects/batch|objects/verify|objects/{OBJECT_ID}|locks|locks/verify|locks/[^/]+/unlock)",
@@ -72,7 +73,13 @@ class LfsRequest(DrainableRequest):
         return check_path(f"{self.repo}/{name}")
 
     def message(self, kind: type[T]) -> T:
-        """The JSON body as `kind`."""
+        """The JSON body as `kind`. UnsupportedMediaType unless it is declared as JSON.
+
+        A page of another site can send any text with the log-in that a browser remembers, but cannot declare it so.
+        """
+        declared = self.environ.get("CONTENT_TYPE", "").partition(";")[0].strip().lower()
+        if declared not in JSON_TYPES:
+            raise UnsupportedMediaType(f"send JSON, with the header Content-Type: {JSON_TYPES[0]}")
         self.kept = self.body(MAX_BODY_BYTES)
         try:
             return decoder(kind).decode(self.kept)

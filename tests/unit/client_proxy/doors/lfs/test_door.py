@@ -21,6 +21,7 @@ from tests.fakes.wsgi import Answer, ask
 CONTENT = b"the bytes of a level" * 1000
 OID = hashlib.sha256(CONTENT).hexdigest()
 DAY = 86400.0
+JSON = "application/vnd.git-lfs+json; charset=utf-8"
 
 
 class LfsRepo:
@@ -34,7 +35,7 @@ class LfsRepo:
     def send(self, method: str, what: str, body: Any = b"", **headers: str) -> Answer:
         raw = body if isinstance(body, bytes) else json.dumps(body).encode()
         named = {name.replace("_", "-"): value for name, value in headers.items()}
-        named = {"Authorization": self._person.authorization, **named}
+        named = {"Authorization": self._person.authorization, "Content-Type": JSON, **named}
         return ask(self._door, method, f"{self.home}/{what}", raw, headers=named)
 
     def put(self, oid: str = OID, content: bytes = CONTENT) -> Answer:
@@ -284,3 +285,32 @@ def test_rate_limits_count_requests(rig: DavRig, olga: DavPerson, bucket: str) -
     )
     assert [limited.lock(f"{number}").status for number in range(3)] == [201, 201, 429]
     assert [limited.send("GET", "locks").status for _ in range(2)] == [200, 429]
+
+
+@pytest.mark.parametrize("kind", ["", "text/plain", "application/x-www-form-urlencoded", "multipart/form-data"])
+def test_a_form_on_another_sites_page_does_nothing(ours: LfsRepo, kind: str) -> None:
+    """A browser that remembers a log-in sends it along, and needs no preflight for these types."""
+    assert ours.send("POST", "locks", {"path": "level.umap"}, Content_Type=kind).status == 415
+    assert ours.locks() == []
+    held = ours.lock("level.umap").json["lock"]
+    for what, body in ((f"locks/{held['id']}/unlock", {"force": True}), ("locks/verify", {}), ("objects/verify", {})):
+        answer = ours.send("POST", what, body, Content_Type=kind)
+        assert (answer.status, "Content-Type" in answer.json["message"]) == (415, True)
+    assert [one["id"] for one in ours.locks()] == [held["id"]]
+    ours.unlock(held["id"])
+
+
+def test_other_repositories_locks_do_not_cost_a_call_each(
+    olga: DavPerson, door: LfsDoor, rig: DavRig, bucket: str, ours: LfsRepo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = LfsRepo(olga, door, bucket, "other")
+    ids = [other.lock(f"level-{number}").json["lock"]["id"] for number in range(20)]
+    last = ours.lock("level").json["lock"]["id"]
+    asked = []
+    call = rig.directory.call
+    monkeypatch.setattr(rig.directory, "call", lambda *given: asked.append(given[0]) or call(*given))
+    assert [one["id"] for one in ours.locks("?limit=1")] == [last]
+    assert len(asked) <= 3
+    for id in ids:
+        other.unlock(id)
+    ours.unlock(last)
