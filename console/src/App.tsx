@@ -11,6 +11,7 @@ import { Shell } from './shell/Shell';
 import { useTexts } from './texts';
 
 // What most people do not open at once is loaded when they do.
+const AdminPage = lazy(() => import('./admin/AdminPage').then((part) => ({ default: part.AdminPage })));
 const ClusterPage = lazy(() => import('./cluster/ClusterPage').then((part) => ({ default: part.ClusterPage })));
 const EditPage = lazy(() => import('./edit/EditPage').then((part) => ({ default: part.EditPage })));
 const LinksPage = lazy(() => import('./sharing/LinksPage').then((part) => ({ default: part.LinksPage })));
@@ -43,13 +44,16 @@ export function App() {
 function Page({ account }: { account: Account }) {
   const texts = useTexts();
   const place = usePlace();
+  const isForAdministrators = place.page === 'cluster' || place.page === 'admin';
   return (
     <PageBoundary key={place.page === 'edit' ? `${place.bucket}/${place.path}` : place.page}>
       {place.page === 'files' && <FilesPage account={account} />}
       {place.page === 'search' && <SearchPage {...place} />}
       {place.page === 'trash' && <TrashPage account={account} bucket={place.bucket} />}
       {place.page === 'edit' && <EditPage account={account} bucket={place.bucket} path={place.path} />}
-      {place.page === 'cluster' && (account.admin ? <ClusterPage /> : <Text>{texts.app.onlyAdministrators}</Text>)}
+      {isForAdministrators && !account.admin && <Text>{texts.app.onlyAdministrators}</Text>}
+      {place.page === 'cluster' && account.admin && <ClusterPage />}
+      {place.page === 'admin' && account.admin && <AdminPage account={account} part={place.part} />}
       {place.page === 'links' && <LinksPage />}
       {place.page === 'locks' && <LocksPage account={account} />}
     </PageBoundary>

@@ -10,6 +10,8 @@ describe('an address', () => {
     ['/console/locks', { page: 'locks' }],
     ['/console/edit/b/a%2F%2Fb%20c%3F.txt', { page: 'edit', bucket: 'b', path: 'a//b c?.txt' }],
     ['/console/cluster', { page: 'cluster' }],
+    ['/console/admin', { page: 'admin', part: 'accounts' }],
+    ['/console/admin/audit', { page: 'admin', part: 'audit' }],
     ['/console/links', { page: 'links' }],
     [
       '/console/search?q=roof+%26+plan%3F&days=7',

@@ -7,6 +7,7 @@ export type Place =
   | { page: 'trash'; bucket: string }
   | { page: 'edit'; bucket: string; path: string }
   | { page: 'cluster' }
+  | { page: 'admin'; part: 'accounts' | 'audit' }
   | { page: 'links' }
   | { page: 'locks' };
 
@@ -31,6 +32,7 @@ export function placeOf(address: string): Place {
   if (parts[0] === 'locks' || parts[0] === 'links' || parts[0] === 'cluster') return { page: parts[0] };
   if (parts[0] === 'trash' && parts[1]) return { page: 'trash', bucket: parts[1] };
   if (parts[0] === 'edit' && parts[2]) return { page: 'edit', bucket: parts[1] ?? '', path: parts[2] };
+  if (parts[0] === 'admin') return { page: 'admin', part: parts[1] === 'audit' ? 'audit' : 'accounts' };
   if (parts[0] === 'search') return { page: 'search', search: searchOf(new URLSearchParams(query)) };
   const [, bucket = '', ...folders] = parts[0] === 'files' ? parts : [];
   return { page: 'files', bucket, folder: folders.map((name) => `${name}/`).join('') };
@@ -43,6 +45,8 @@ export function addressOf(place: Place): string {
     case 'links':
     case 'locks':
       return `${BASE}/${place.page}`;
+    case 'admin':
+      return `${BASE}/admin/${place.part}`;
     case 'edit': // the path is one part: it may have empty names
       return [BASE, 'edit', place.bucket, place.path].map((part, index) => (index ? encodeURIComponent(part) : part)).join('/');
     case 'trash':

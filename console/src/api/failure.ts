@@ -7,6 +7,8 @@ export interface Problem {
   reason?: string;
   holder?: string;
   until?: number;
+  /** The password is only good for setting another one. */
+  mustChange?: boolean;
 }
 
 export class Failure extends Error {
@@ -25,6 +27,7 @@ export function failure(status: number, body: unknown): Failure {
     detail: textOf(given.detail),
     reason: textOf(given.reason) || undefined,
     holder: textOf(given.holder) || undefined,
+    mustChange: given.must_change === true || undefined,
     until: typeof given.until === 'number' ? given.until : undefined,
   });
 }

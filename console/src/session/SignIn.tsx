@@ -19,6 +19,8 @@ interface Props {
 export function SignIn({ hasEnded, onDone }: Props) {
   const texts = useTexts();
   const [isNew, setIsNew] = useState(false);
+  const [isOneTime, setIsOneTime] = useState(false);
+  const [newPassword, setNewPassword] = useState('');
   const [username, setUsername] = useState('');
   const [password, setPassword] = useState('');
   const [again, setAgain] = useState('');
@@ -29,18 +31,19 @@ export function SignIn({ hasEnded, onDone }: Props) {
   const signIn = useMutation({
     mutationFn: async () => {
       if (isNew && password !== again) throw new Mismatch();
-      const reply = isNew
-        ? await data(api.POST('/api/v1/auth/register', { ...BEGIN, body: { username, password, client: CLIENT } }))
-        : await data(
-            api.POST('/api/v1/auth/login', {
-              ...BEGIN,
-              body: { username, password, create: false, client: CLIENT, code },
-            }),
-          );
+      if (isOneTime && newPassword !== again) throw new Mismatch();
+      const account = { username, password, client: CLIENT };
+      let reply;
+      if (isNew) reply = await data(api.POST('/api/v1/auth/register', { ...BEGIN, body: account }));
+      else if (isOneTime) {
+        const body = { username, password, new_password: newPassword, code };
+        reply = await data(api.POST('/api/v1/auth/password', { ...BEGIN, body }));
+      } else reply = await data(api.POST('/api/v1/auth/login', { ...BEGIN, body: { ...account, create: false, code } }));
       if (reply.must_enrol) throw new MustEnrol();
     },
     onSuccess: onDone,
     onError: (error) => {
+      if (isMustChange(error)) setIsOneTime(true);
       const secondFactor = error instanceof Failure && error.problem.code === 'second_factor_needed';
       setNeedsCode(needsCode || (secondFactor && error.problem.reason !== 'enrol'));
       if (secondFactor) setCode('');
@@ -92,7 +95,18 @@ export function SignIn({ hasEnded, onDone }: Props) {
               required
               withAsterisk={false}
             />
-            {isNew && (
+            {isOneTime && (
+              <PasswordInput
+                label={texts.signIn.newPassword}
+                value={newPassword}
+                onChange={change(setNewPassword)}
+                autoComplete="new-password"
+                required
+                withAsterisk={false}
+                autoFocus
+              />
+            )}
+            {(isNew || isOneTime) && (
               <PasswordInput
                 label={texts.signIn.again}
                 value={again}
@@ -114,7 +128,7 @@ export function SignIn({ hasEnded, onDone }: Props) {
               />
             )}
             <Button type="submit" loading={signIn.isPending} fullWidth>
-              {isNew ? texts.signIn.create : texts.signIn.submit}
+              {submitText(isNew, isOneTime, texts)}
             </Button>
           </Stack>
         </form>
@@ -125,6 +139,7 @@ export function SignIn({ hasEnded, onDone }: Props) {
           mt="md"
           onClick={() => {
             setIsNew(!isNew);
+            setIsOneTime(false);
             signIn.reset();
           }}
         >
@@ -140,9 +155,18 @@ export function SignIn({ hasEnded, onDone }: Props) {
 class Mismatch extends Error {}
 class MustEnrol extends Error {}
 
-/** The first question for a code is no mistake of the person. */
+/** The first question for a code, or for a password of one's own, is no mistake of the person. */
 function isQuestion(error: Error): boolean {
-  return error instanceof Failure && error.problem.reason === 'missing';
+  return error instanceof Failure && (error.problem.reason === 'missing' || isMustChange(error));
+}
+
+function isMustChange(error: Error): boolean {
+  return error instanceof Failure && error.problem.mustChange === true;
+}
+
+function submitText(isNew: boolean, isOneTime: boolean, texts: Texts): string {
+  if (isOneTime) return texts.signIn.setPassword;
+  return isNew ? texts.signIn.create : texts.signIn.submit;
 }
 
 function said(error: Error, texts: Texts): string {
@@ -150,6 +174,7 @@ function said(error: Error, texts: Texts): string {
   if (error instanceof MustEnrol) return texts.signIn.mustEnrol;
   if (!(error instanceof Failure)) return words(error, texts);
   const { code, reason, status } = error.problem;
+  if (isMustChange(error)) return texts.signIn.oneTime;
   if (code === 'second_factor_needed') {
     const byReason: Record<string, string> = {
       missing: texts.signIn.needCode,

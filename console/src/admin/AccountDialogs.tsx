@@ -1,0 +1,158 @@
+import { Alert, Button, Code, Group, NativeSelect, Stack, Text, TextInput } from '@mantine/core';
+import { useMutation, useQueryClient } from '@tanstack/react-query';
+import { type FormEvent, useState } from 'react';
+
+import { Dialog } from '../shell/Dialog';
+import { Failed } from '../shell/Failed';
+import { useTexts } from '../texts';
+import { ACCOUNTS_KEY, create, remove, reset, type Role, type User } from './accounts';
+import { useAdminTexts } from './texts';
+
+/** Creates an account, and shows its one-time password. */
+export function NewAccountDialog({ onClose }: { onClose: () => void }) {
+  const texts = useTexts();
+  const own = useAdminTexts();
+  const cache = useQueryClient();
+  const [name, setName] = useState('');
+  const [role, setRole] = useState<Role>('member');
+  const making = useMutation({
+    mutationFn: () => create(name.trim(), role),
+    onSettled: () => cache.invalidateQueries({ queryKey: ACCOUNTS_KEY }),
+  });
+  function submit(event: FormEvent) {
+    event.preventDefault();
+    if (name.trim()) making.mutate();
+  }
+  if (making.data) return <OneTime title={own.create} made={making.data} onClose={onClose} />;
+  return (
+    <Dialog title={own.create} onClose={onClose}>
+      <form onSubmit={submit}>
+        <Stack gap="sm">
+          <TextInput
+            label={texts.signIn.user}
+            value={name}
+            onChange={(event) => setName(event.currentTarget.value)}
+            autoCapitalize="none"
+            autoComplete="off"
+            spellCheck={false}
+            maxLength={256}
+            required
+            withAsterisk={false}
+            data-autofocus
+          />
+          <NativeSelect
+            label={own.columns.role}
+            value={role}
+            onChange={(event) => setRole(event.currentTarget.value as Role)}
+            data={Object.entries(own.roles).map(([value, label]) => ({ value, label }))}
+          />
+          <Failed error={making.error} />
+          <Group justify="flex-end">
+            <Button variant="default" onClick={onClose}>
+              {texts.app.cancel}
+            </Button>
+            <Button type="submit" loading={making.isPending}>
+              {own.createNow}
+            </Button>
+          </Group>
+        </Stack>
+      </form>
+    </Dialog>
+  );
+}
+
+function OneTime({ title, made, onClose }: { title: string; made: { user: User; password?: string }; onClose: () => void }) {
+  const texts = useTexts();
+  const own = useAdminTexts();
+  return (
+    <Dialog title={title} onClose={onClose}>
+      <Alert role="status" title={own.oneTime(made.user.name)}>
+        <Code fz="md" className="secret">
+          {made.password}
+        </Code>
+        <Text size="sm" mt="xs">
+          {own.oneTimeHint}
+        </Text>
+      </Alert>
+      <Group justify="flex-end" mt="lg">
+        <Button onClick={onClose} data-autofocus>
+          {texts.app.close}
+        </Button>
+      </Group>
+    </Dialog>
+  );
+}
+
+/** Replaces a forgotten password by a one-time password. */
+export function ResetDialog({ name, onClose }: { name: string; onClose: () => void }) {
+  const texts = useTexts();
+  const own = useAdminTexts();
+  const cache = useQueryClient();
+  const resetting = useMutation({
+    mutationFn: () => reset(name),
+    onSettled: () => cache.invalidateQueries({ queryKey: ACCOUNTS_KEY }),
+  });
+  const title = own.resetTitle(name);
+  if (resetting.data) return <OneTime title={title} made={resetting.data} onClose={onClose} />;
+  return (
+    <Dialog title={title} onClose={onClose}>
+      <Text>{own.resetText}</Text>
+      <Failed error={resetting.error} />
+      <Group justify="flex-end" mt="lg">
+        <Button variant="default" onClick={onClose} data-autofocus>
+          {texts.app.cancel}
+        </Button>
+        <Button color="red" loading={resetting.isPending} onClick={() => resetting.mutate()}>
+          {own.reset}
+        </Button>
+      </Group>
+    </Dialog>
+  );
+}
+
+/** Deletes an account. Whoever owns buckets needs an heir for them. */
+export function DeleteAccountDialog({ user, onClose }: { user: User; onClose: () => void }) {
+  const texts = useTexts();
+  const own = useAdminTexts();
+  const cache = useQueryClient();
+  const [heir, setHeir] = useState('');
+  const buckets = user.buckets ?? [];
+  const deleting = useMutation({
+    mutationFn: () => remove(user.name, heir.trim()),
+    onSuccess: onClose,
+    onSettled: () => cache.invalidateQueries({ queryKey: ACCOUNTS_KEY }),
+  });
+  function submit(event: FormEvent) {
+    event.preventDefault();
+    deleting.mutate();
+  }
+  return (
+    <Dialog title={own.deleteTitle(user.name)} onClose={onClose}>
+      <form onSubmit={submit}>
+        <Text mb="sm">{own.deleteText}</Text>
+        {buckets.length > 0 && (
+          <TextInput
+            label={own.heir}
+            description={own.heirHint(buckets.join(', '))}
+            value={heir}
+            onChange={(event) => setHeir(event.currentTarget.value)}
+            autoCapitalize="none"
+            autoComplete="off"
+            spellCheck={false}
+            required
+            withAsterisk={false}
+          />
+        )}
+        <Failed error={deleting.error} />
+        <Group justify="flex-end" mt="lg">
+          <Button variant="default" onClick={onClose} data-autofocus>
+            {texts.app.cancel}
+          </Button>
+          <Button type="submit" color="red" loading={deleting.isPending}>
+            {own.remove}
+          </Button>
+        </Group>
+      </form>
+    </Dialog>
+  );
+}

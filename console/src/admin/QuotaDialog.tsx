@@ -1,0 +1,79 @@
+import { Button, Group, Loader, Stack, Text, TextInput } from '@mantine/core';
+import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
+import { type FormEvent, useState } from 'react';
+
+import { sizeText } from '../files/format';
+import { Dialog } from '../shell/Dialog';
+import { Failed } from '../shell/Failed';
+import { useTexts } from '../texts';
+import { quotas, type Resource, setQuotas } from './accounts';
+import { changedQuotas, isQuota } from './quotas';
+import { useAdminTexts } from './texts';
+
+/** What an account may have at most, and what it has. */
+export function QuotaDialog({ name, onClose }: { name: string; onClose: () => void }) {
+  const texts = useTexts();
+  const own = useAdminTexts();
+  const cache = useQueryClient();
+  const queryKey = ['quotas', name];
+  const found = useQuery({ queryKey, queryFn: () => quotas(name), refetchOnWindowFocus: false });
+  const [wishes, setWishes] = useState<Partial<Record<Resource, string>>>({});
+  const rows = found.data?.quotas ?? [];
+  const isGood = Object.values(wishes).every(isQuota);
+  const saving = useMutation({
+    mutationFn: () => setQuotas(name, changedQuotas(rows, wishes)),
+    onSuccess: (reply) => {
+      cache.setQueryData(queryKey, reply);
+      onClose();
+    },
+  });
+  const number = new Intl.NumberFormat(texts.locale);
+  const shown = (resource: Resource, value: number) =>
+    resource === 'bytes' ? sizeText(value, texts.locale) : number.format(value);
+  function submit(event: FormEvent) {
+    event.preventDefault();
+    if (isGood) saving.mutate();
+  }
+  return (
+    <Dialog title={own.quotasTitle(name)} onClose={onClose}>
+      <form onSubmit={submit}>
+        <Text size="sm" c="dimmed" mb="sm">
+          {own.quotasHint}
+        </Text>
+        {found.isPending && <Loader aria-label={texts.app.loading} />}
+        <Stack gap="sm">
+          {rows.map(({ resource, allowed, used, built_in: isBuiltIn }) => {
+            const wish = wishes[resource] ?? (allowed === null || isBuiltIn ? '' : String(allowed));
+            const remarks = [
+              used !== null && own.used(shown(resource, used)),
+              isBuiltIn && allowed !== null && own.builtIn(shown(resource, allowed)),
+            ];
+            return (
+              <TextInput
+                key={resource}
+                label={own.resources[resource]}
+                description={remarks.filter(Boolean).join(' ')}
+                inputMode="numeric"
+                value={wish}
+                onChange={(event) => {
+                  const { value } = event.currentTarget;
+                  setWishes((now) => ({ ...now, [resource]: value }));
+                }}
+                error={!isQuota(wish) && own.badQuota}
+              />
+            );
+          })}
+        </Stack>
+        <Failed error={found.error ?? saving.error} />
+        <Group justify="flex-end" mt="lg">
+          <Button variant="default" onClick={onClose}>
+            {texts.app.cancel}
+          </Button>
+          <Button type="submit" disabled={!isGood || rows.length === 0} loading={saving.isPending}>
+            {texts.app.save}
+          </Button>
+        </Group>
+      </form>
+    </Dialog>
+  );
+}
