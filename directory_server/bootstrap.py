@@ -31,6 +31,7 @@ from directory_server.features.s3_settings import S3Settings
 from directory_server.features.uploads.calls import Uploads
 from directory_server.features.uploads.steps import UploadWrites
 from directory_server.files import buckets
+from directory_server.files.analytics import note_today
 from directory_server.files.commits import Commits
 from directory_server.files.hooks import Feature, Hooks, no_data_key
 from directory_server.files.journal import Changes
@@ -173,13 +174,11 @@ class DirectoryServer:
         self.fsck = Fsck(store, self.clock, self.membership, self.inventories)
         surplus, ticket_seconds = self.repair.surplus, settings.ticket_seconds
         removers = (
-            self.accounts.remove_ended,
-            self.audit.trim,
-            self.s3_keys.remove_ended,
-            self.enrolment.remove_ended,
+            *(self.accounts.remove_ended, self.audit.trim, self.s3_keys.remove_ended, self.enrolment.remove_ended),
             self.share_links.remove_ended,
             lambda tx: surplus.remove_ended(tx, self.clock.now() - ticket_seconds),
             lambda tx: self.folders.remove_ended(tx),
+            lambda tx: note_today(tx, self.clock.wall()),
         )
         self.housekeeping = Housekeeping(store, self.clock, ticket_seconds, removers)
 
@@ -241,7 +240,7 @@ class DirectoryServer:
             identities=IdentityServices.of(store, clock, self.accounts, self.s3_keys, self.audit, providers),
             s3_settings=S3Settings(store, self.clock, self.accounts, hooks),
             share_links=self.share_links,
-            about_files=AboutFiles.of(store, clock, self.accounts, self.audit, hooks),
+            about_files=AboutFiles.of(store, clock, self.accounts, self.audit, hooks, settings.copies),
             access_logs=access_logs.AccessLogs(store, self.clock.wall),
             named_keys=self.named_keys,
             buckets=buckets.Buckets(store, self.clock, hooks, self.locks.end_bucket, private=settings.private_buckets),

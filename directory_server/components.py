@@ -25,6 +25,7 @@ from directory_server.features.s3_settings import S3Settings
 from directory_server.features.share_links import ShareLinks
 from directory_server.features.trash import Trash
 from directory_server.features.uploads.calls import Uploads
+from directory_server.files.analytics import Analytics
 from directory_server.files.buckets import Buckets
 from directory_server.files.commits import Commits
 from directory_server.files.hooks import Hooks
@@ -69,12 +70,23 @@ class AboutFiles:
 
     access: FileAccess
     facts: FileFacts
+    analytics: Analytics
 
     @classmethod
     def of(
-        cls, store: MetadataStore, clock: DirectoryClock, accounts: Accounts, audit: AuditJournal, hooks: Hooks
+        cls,
+        store: MetadataStore,
+        clock: DirectoryClock,
+        accounts: Accounts,
+        audit: AuditJournal,
+        hooks: Hooks,
+        copies: int,
     ) -> Self:
-        return cls(FileAccess(store, clock, accounts, audit), FileFacts(store, clock, accounts, hooks))
+        return cls(
+            FileAccess(store, clock, accounts, audit),
+            FileFacts(store, clock, accounts, hooks),
+            Analytics(store, clock, accounts, copies),
+        )
 
 
 @dataclass(frozen=True)

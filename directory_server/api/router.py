@@ -6,6 +6,7 @@ the components decide everything else.
 
 from __future__ import annotations
 
+from directory_server.api.analytics import AnalyticsApi
 from directory_server.api.cluster import ClusterApi
 from directory_server.api.file_access import FileAccessApi
 from directory_server.api.file_facts import FileFactsApi
@@ -76,6 +77,7 @@ class DirectoryApi:
         ShareApi(api, components)
         FileAccessApi(api, components)
         FileFactsApi(api, components)
+        AnalyticsApi(api, components)
         SearchApi(api, components)
         DirectoryMetrics(api, components)
 

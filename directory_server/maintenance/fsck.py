@@ -3,7 +3,8 @@
 The metadata is checked rule by rule without blocking writers (metadata/statements/consistency.py). Every file server
 that is up is ordered to take an inventory (inventory.py); with `deep` it reads every byte. Then the blobs with problems
 are given the names of their files. A server that goes down meanwhile is reported as away, so a check always ends. fsck
-repairs nothing: repair counts or copies what inventories find, and broken rules are for a person to look at.
+repairs nothing but wrong totals of what is stored, which are counted again: repair counts or copies what inventories
+find, and broken rules are for a person to look at.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from directory_server.cluster.directory_clock import DirectoryClock
 from directory_server.cluster.membership import Membership
 from directory_server.maintenance.inventory import Inventories, Tally
 from directory_server.metadata.statements import recovery
-from directory_server.metadata.statements.consistency import CHECKS, count_rows, find_broken
+from directory_server.metadata.statements.consistency import CHECKS, TOTAL, count_rows, find_broken
+from directory_server.metadata.statements.totals import count_again
 from directory_server.metadata.store import MetadataStore
 from lockstep_store.runtime.tracing import log
 from lockstep_store.wire.digest import Digest
@@ -93,6 +95,9 @@ class Fsck:
             return IDLE_SECONDS
         if not self._metadata_done:
             counts, problems, more = check_metadata(self._store)
+            if any(problem.kind == TOTAL for problem in problems):
+                self._store.write(count_again)
+                log.warning("fsck: totals of what is stored were wrong, and were counted again")
             with self._mutex:
                 self._report.checks, self._report.problems, self._report.more_problems = counts, problems, more
                 self._metadata_done = True

@@ -36,9 +36,11 @@ from directory_server.maintenance.replay import open_folder, replay
 from directory_server.metadata.engines.sqlite.backup import count_rows, find_defects, flush
 from directory_server.metadata.engines.sqlite.page_checksums import forget_checks
 from directory_server.metadata.engines.sqlite.store import own
+from directory_server.metadata.engines.sqlite.totals import add_functions
 from directory_server.metadata.migrate import bring_up_to_date
 from directory_server.metadata.statements.redo import BREAK_CHAIN, CHAIN_BYTES
 from directory_server.metadata.statements.search import EMPTY
+from directory_server.metadata.statements.totals import COUNT_AGAIN
 from directory_server.read_leases.lasting import GRANTED
 from directory_server.read_leases.lasting import MARK as LEASES_MARK
 from lockstep_store.wire.backup_file import check, read_header
@@ -212,7 +214,8 @@ def _prepare(prepared: Path, beginning: _Beginning, now: float, rows: dict[str, 
 def _make_safe(db: sqlite3.Connection, beginning: _Beginning, now: float) -> None:
     for table in ("lock", "lock_path", "waiter", "waiter_path", "session", "join_secret", "unnamed", "usage"):
         db.execute(f'DELETE FROM "{table}"')  # noqa: S608 - names from the line above
-    for statement in EMPTY:
+    add_functions(db)
+    for statement in (*EMPTY, *COUNT_AGAIN):
         db.execute(statement)
     floor = db.execute("SELECT coalesce(max(value), 0) FROM counter WHERE name = 'lock_number'").fetchone()[0]
     epochs = decode_record(_setting(db, EPOCHS_SETTING))

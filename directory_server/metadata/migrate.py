@@ -6,7 +6,7 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-SCHEMA_REVISION = "0028"
+SCHEMA_REVISION = "0030"
 """The newest migration."""
 
 

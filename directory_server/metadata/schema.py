@@ -33,6 +33,7 @@ from directory_server.metadata import (  # noqa: F401 - they declare tables in `
     schema_search,
     schema_second_factor,
     schema_shares,
+    schema_totals,
 )
 from directory_server.metadata.schema_base import Name, Sequence, metadata, numbered, table
 

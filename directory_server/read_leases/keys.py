@@ -79,7 +79,7 @@ NOT_READ = frozenset(
         *("past_bucket", "past_write", "journal", "blob", "dropped", "unnamed", "file_server", "audit", "join_secret"),
         *("counter", "setting", "redo_record", "quota", "usage", "upload", "part", "target", "event"),
         *("second_factor", "recovery_code", "identity_provider", "linked_identity"),  # log-ins ask for them
-        *("search_bucket", "search_file"),
+        *("search_bucket", "search_file", "stored_total", "folder_total", "content_total", "daily_total"),
         *("lock", "lock_path", "waiter", "waiter_path"),  # a new lock changes `path_fence`; a lock in a reply: no lease
         *("folder_change", "folder_problem"),
         "tenant",  # an account's tenant is in its name

@@ -42,6 +42,7 @@ from lockstep_store.wire.messages.buckets import (
     CreateBucketRequest,
 )
 from tests.fakes.people_accounts import ADMIN
+from tests.fakes.people_analytics import AnalyticsCore
 from tests.fakes.people_facts import FactsCore
 from tests.fakes.people_locks import LocksCore
 from tests.fakes.people_operating import OperatingCore
@@ -49,7 +50,7 @@ from tests.fakes.people_search import SearchCore
 from tests.fakes.people_shares import SharesCore
 
 
-class PeopleCore(LocksCore, SharesCore, OperatingCore, FactsCore, SearchCore):
+class PeopleCore(LocksCore, SharesCore, OperatingCore, FactsCore, AnalyticsCore, SearchCore):
     """Implements `Files` (the file store) and `Directory` (its client) as far as the routes use them."""
 
     def __init__(self) -> None:

@@ -19,6 +19,7 @@ from werkzeug.routing import BaseConverter, PathConverter, Rule
 from client_proxy.core.directory_calls import Directory
 from client_proxy.doors.rest.access_keys import S3KeyRoutes
 from client_proxy.doors.rest.accounts import AccountRoutes
+from client_proxy.doors.rest.analytics import AnalyticsRoutes
 from client_proxy.doors.rest.authorities import AuthorityRoutes
 from client_proxy.doors.rest.buckets import BucketRoutes
 from client_proxy.doors.rest.cluster import ClusterRoutes
@@ -268,6 +269,7 @@ def _files(file_store: Files, directory: Directory) -> list[Operation]:
         *FolderRoutes(file_store, directory).operations(),
         *TrashRoutes(directory).operations(),
         *SearchRoutes(directory).operations(),
+        *AnalyticsRoutes(directory).operations(),
     ]
 
 

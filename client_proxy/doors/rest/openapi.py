@@ -51,6 +51,7 @@ TAGS = {
     "Changes": "All commits, in order.",
     "Locks": "Exclusive locks with a lease, granted in order of request.",
     "Buckets": "Namespaces for files. The bucket `files` always exists and is shared.",
+    "Analytics": "What is stored, from totals that are kept with every change.",
     "Sharing": "Access for accounts, groups and everybody, and links for people without an account.",
     "People": "Accounts and their groups, log-ins and API keys.",
     "Cluster": "The cluster's programs and their maintenance.",

@@ -14,6 +14,7 @@ from sqlalchemy import text
 from directory_server.metadata.schema_search import NAME_OF
 from directory_server.metadata.statement import Statement
 from directory_server.metadata.statements.search import FILLED, FILLED_SETTING
+from directory_server.metadata.statements.totals import COUNTED_CONTENT, COUNTED_FOLDERS, COUNTED_STORED
 from directory_server.metadata.store import Reader
 
 
@@ -28,7 +29,7 @@ def _check(kind: str, sql: str) -> Check:
     return Check(kind, Statement(text(f"{sql} LIMIT :limit")))
 
 
-CHECKS = (
+CHECKS: tuple[Check, ...] = (
     _check(
         "reference count",
         "SELECT b.digest, 'counts ' || b.refs || ' references, but there are ' || coalesce(n.n, 0)"
@@ -196,6 +197,26 @@ CHECKS = (
         " WHERE length(f.path) >= 3 AND NOT EXISTS (SELECT 1 FROM search_index WHERE rowid = f.id"
         " AND search_index MATCH '\"' || replace(substr(f.path, -3), '\"', '\"\"') || '\"')",
     ),
+)
+
+_STORED = "bucket, author, kind, month"
+_AMOUNT = "files, file_bytes, versions, version_bytes"
+TOTAL = "total"
+"""The kind of what fsck counts again."""
+
+
+def _total(table: str, counted: str, name: str, columns: str) -> Check:
+    """A total that is missing, wrong or left over."""
+    kept, right = f"SELECT {columns} FROM {table}", f"SELECT {columns} FROM ({counted})"  # noqa: S608 - our own names
+    found = f"SELECT {name}, 'a total in {table} is wrong' FROM"
+    return _check(TOTAL, f"{found} ({kept} EXCEPT {right}) UNION {found} ({right} EXCEPT {kept})")
+
+
+CHECKS = (
+    *CHECKS,
+    _total("stored_total", COUNTED_STORED, "bucket || ', ' || author", f"{_STORED}, {_AMOUNT}"),
+    _total("folder_total", COUNTED_FOLDERS, "bucket || '/' || folder", "bucket, folder, files, bytes"),
+    _total("content_total", COUNTED_CONTENT, "'contents'", "blobs, bytes"),
 )
 
 _COUNTED = ("version", "current", "blob", "holder", "journal", "lock", "account", "bucket")

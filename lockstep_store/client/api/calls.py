@@ -8,6 +8,7 @@ following the journal, transferring files.
 from __future__ import annotations
 
 from lockstep_store.client.api.access import AccessCalls
+from lockstep_store.client.api.analytics import AnalyticsCalls
 from lockstep_store.client.api.cluster import ClusterCalls
 from lockstep_store.client.api.facts import FactsCalls
 from lockstep_store.client.api.files import FileCalls
@@ -41,6 +42,7 @@ class ApiCalls(
     GroupCalls,
     FolderCalls,
     SearchCalls,
+    AnalyticsCalls,
     TrashCalls,
     JournalCalls,
     LockCalls,

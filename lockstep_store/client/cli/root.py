@@ -28,6 +28,7 @@ COMMANDS = {
     "search": "search.search",
     "tag": "facts.tag",
     "describe": "facts.describe",
+    "du": "analytics.du",
     "digest": "files.digest",
     "mkdir": "folders.mkdir",
     "rm": "changes.rm",

@@ -36,6 +36,7 @@ BEYOND_SCHEMAS = {
     "set_trash": "1.0 is an integer to a schema",
     "restore_trash": "1.0 is an integer to a schema",
     "empty_trash": "a path and its marker belong together",
+    "folder_analytics": "the path of a folder ends with a slash",
     "change_facts": "something has to change; which characters descriptions and tags may have",
     "search": "a search needs a text or a filter",
     "set_account_quota": "1.0 is an integer to a schema",

@@ -29,9 +29,10 @@ BEGIN_STATEMENTS = 7
 COMMIT_STATEMENTS = 18
 """One of them looks for the description and tags that the new version keeps; a first version asks for none."""
 LOOKUP_STATEMENTS = 3
-PUT_MODULES = 36
+PUT_MODULES = 37
 """Two of them make the redo record (the engine's, and the statements with the chain); one asks whether the program was
-revoked, one whether a proxy reads under leases, and one looks for what people said about the path."""
+revoked, one whether a proxy reads under leases, and one looks for what people said about the path;
+one counts what is stored."""
 GET_MODULES = 12
 FEATURES = "directory_server.features."
 

@@ -47,6 +47,7 @@ USES = {
     "directory_server/files/moment.py": "shown; dates decide by the calendar, bounded by elapsed time",
     "directory_server/files/lookups.py": CONDITIONS,
     "directory_server/files/searches.py": CONDITIONS,
+    "directory_server/files/analytics.py": "shown: days of growth; and conditions of policies",
     "directory_server/files/namespace.py": SHOWN,
     "directory_server/features/notifications/outbox.py": "shown in test messages; and conditions of policies",
     "directory_server/features/notifications/targets.py": SHOWN,

@@ -27,7 +27,7 @@ TRIM_EVERY = 256
 UNRECORDED = frozenset(
     (
         *("lock", "lock_path", "waiter", "waiter_path", "session", "join_secret", "unnamed", "usage", "redo_record"),
-        *("search_bucket", "search_file"),
+        *("search_bucket", "search_file", "stored_total", "folder_total", "content_total"),
     )
 )
 """Restoring empties these. Lock numbers are in `counter` and `path_fence`."""
@@ -154,7 +154,12 @@ def apply_records(cursor: sqlite3.Cursor, bodies: Iterable[str], leave: Collecti
         if (table, values[key_at]) in leave:
             continue
         row = [column.from_json(value) for column, value in zip(wanted, values, strict=True)]
+        key = _key(columns) if columns is not None else []
         if kind == "+":
+            # A row that is replaced is not deleted for triggers, so totals and the search index would count it twice.
+            told = dict(zip((column.name for column in wanted), row, strict=True))
+            same = " AND ".join(f'"{column.name}" = ?' for column in key)
+            cursor.execute(f'DELETE FROM "{table}" WHERE {same}', [told[column.name] for column in key])  # noqa: S608
             places = ", ".join("?" * len(row))
             cursor.execute(f'INSERT OR REPLACE INTO "{table}" VALUES ({places})', row)  # noqa: S608 - a known table
         else:

@@ -23,6 +23,7 @@ from directory_server.metadata.engines.sqlite.page_checksums import (
 )
 from directory_server.metadata.engines.sqlite.redo import RedoWriter
 from directory_server.metadata.engines.sqlite.search_index import keep_search_index
+from directory_server.metadata.engines.sqlite.totals import add_functions, keep_totals
 from directory_server.metadata.engines.sqlite.transactions import ReaderPool, Snapshot, SqliteTx
 from directory_server.metadata.engines.sqlite.usage import UsageCounter
 from directory_server.metadata.migrate import bring_up_to_date
@@ -252,6 +253,7 @@ class SqliteStore(MetadataStore):
             if self._usage is None:
                 self._usage = UsageCounter(self._writer.connection)
                 keep_search_index(self._writer.connection)
+                keep_totals(self._writer.connection)
             self._writer.execute(BEGIN)
             return self._writer, self._usage
         except sqlite3.Error as error:
@@ -307,6 +309,7 @@ class SqliteStore(MetadataStore):
             self._path, timeout=5.0, isolation_level=None, check_same_thread=False, cached_statements=512
         )
         try:
+            add_functions(connection)
             for statement in first:
                 connection.execute(statement).fetchone()
         except BaseException:

@@ -22,6 +22,7 @@ from lockstep_store.wire.errors import (
 )
 from lockstep_store.wire.messages import (
     access,
+    analytics,
     facts,
     quotas,
     read_leases,
@@ -88,6 +89,7 @@ FROM_PROXIES = {
         km,
         quotas,
         access,
+        analytics,
         facts,
         read_leases,
         rm,

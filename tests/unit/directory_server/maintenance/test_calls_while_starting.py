@@ -19,6 +19,7 @@ from lockstep_store.wire.digest import chunk_digest
 from lockstep_store.wire.errors import OutOfDate, Starting, Unavailable
 from lockstep_store.wire.messages import (
     access,
+    analytics,
     authorities,
     buckets,
     cluster,
@@ -146,7 +147,7 @@ HELD_WHILE_STARTING = {
     recovery.BACKUP_PATH,
     *(
         call.path
-        for module in (access, facts, identities, shares, single_sign_on)
+        for module in (access, analytics, facts, identities, shares, single_sign_on)
         for call in vars(module).values()
         if isinstance(call, Call)
     ),

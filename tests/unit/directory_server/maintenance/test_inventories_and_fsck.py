@@ -10,11 +10,13 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from sqlalchemy import text
 
 from directory_server.maintenance.fsck import Fsck, check_metadata
 from directory_server.maintenance.inventory import Inventories
 from directory_server.maintenance.recovery import Recovery
 from directory_server.metadata.engines.sqlite.store import SqliteStore
+from directory_server.metadata.statement import Statement
 from directory_server.metadata.statements import search, servers
 from directory_server.repair.planner import RepairPlanner
 from lockstep_store.wire.digest import Digest, chunk_digest
@@ -132,6 +134,7 @@ def test_a_range_with_more_copies_than_one_answer_can_name_is_cut(rig: Rig, monk
 # ---------------------------------------------------------------- fsck
 
 SEEDED = {
+    "total": "UPDATE folder_total SET files = files + 1",
     "reference count": "UPDATE blob SET refs = refs + 1",
     "version without its blob": "DELETE FROM blob",
     "size": "UPDATE blob SET size = size + 1",
@@ -223,6 +226,16 @@ def run(rig: Rig) -> None:
         if rig.fsck.report().state == "done":
             return
         rig.fsck.step()
+
+
+def test_wrong_totals_are_named_and_counted_again(rig: Rig) -> None:
+    """The next check finds none."""
+    rig.write("folder/a.txt", b"counted")
+    rig.store.write(lambda tx: tx.run(Statement(text("DELETE FROM folder_total"))))
+    rig.fsck.start(deep=False)
+    run(rig)
+    assert {problem.kind for problem in rig.fsck.report().problems} == {"total"}
+    assert check_metadata(rig.store)[1] == []
 
 
 def test_a_report_is_finite_and_names_files(rig: Rig) -> None:
