@@ -199,11 +199,14 @@ def test_a_buckets_settings_are_its_owners(rig: DirectoryRig, s3_settings: S3Set
 
 
 def test_a_versions_settings_go_with_the_version(rig: DirectoryRig, s3_settings: S3Settings) -> None:
-    """Set with the write or later, they are that version's alone, and answered where they are asked for."""
+    """Set with the write or later, they are that version's alone, and answered where they are asked for.
+
+    The next version keeps the tags, and nothing else.
+    """
     rig.commit(rig.begin("a.txt", settings={"tags": "[]"}), b"one")
     first = rig.lookup("a.txt").version
     rig.commit(rig.begin("a.txt"), b"two")
-    assert s3_settings.of_version(ObjectSettingsRequest("ann", "files", "a.txt")).settings.keys() <= {"acl"}
+    assert s3_settings.of_version(ObjectSettingsRequest("ann", "files", "a.txt")).settings.keys() <= {"acl", "tags"}
     s3_settings.put_of_version(PutObjectSettingRequest("ann", "files", "a.txt", first, "hold", "true"))
     found = s3_settings.of_version(ObjectSettingsRequest("ann", "files", "a.txt", first))
     found.settings.pop("acl", None)  # which every version has, said or not
