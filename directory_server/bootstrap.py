@@ -240,7 +240,7 @@ class DirectoryServer:
             identities=IdentityServices.of(store, clock, self.accounts, self.s3_keys, self.audit, providers),
             s3_settings=S3Settings(store, self.clock, self.accounts, hooks),
             share_links=self.share_links,
-            about_files=AboutFiles.of(store, clock, self.accounts, self.audit, hooks, settings.copies),
+            about_files=AboutFiles.of(store, clock, self.accounts, self.audit, hooks, settings.copies, self.membership),
             access_logs=access_logs.AccessLogs(store, self.clock.wall),
             named_keys=self.named_keys,
             buckets=buckets.Buckets(store, self.clock, hooks, self.locks.end_bucket, private=settings.private_buckets),

@@ -81,11 +81,12 @@ class AboutFiles:
         audit: AuditJournal,
         hooks: Hooks,
         copies: int,
+        membership: Membership,
     ) -> Self:
         return cls(
             FileAccess(store, clock, accounts, audit),
             FileFacts(store, clock, accounts, hooks),
-            Analytics(store, clock, accounts, copies),
+            Analytics(store, clock, accounts, copies, membership.stored_bytes),
         )
 
 

@@ -160,6 +160,14 @@ class Membership:
             self._save_usage(id, request)
         return True
 
+    def stored_bytes(self) -> int | None:
+        """Return the bytes of the chunks that all file servers have on disk, as they last reported; None while one of
+        them has not reported."""
+        with self._mutex:
+            servers = [server for server in self._servers.values() if server.row.state != "removed"]
+            reports = [server.report for server in servers if server.report is not None]
+        return sum(report.stored_bytes for report in reports) if len(reports) == len(servers) else None
+
     def _save_usage(self, id: str, beat: HeartbeatRequest) -> None:
         usage = (beat.capacity_bytes, beat.free_bytes, beat.blobs, beat.stored_bytes, beat.problem)
         try:

@@ -7,6 +7,7 @@ in it; so totals never tell what a listing hides.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 from directory_server.access.decisions import Standing, standing
@@ -43,11 +44,19 @@ ALL = 1_000_000
 class Analytics:
     """Serves the calls about what is stored; `step` is a background job. Thread-safe."""
 
-    def __init__(self, store: MetadataStore, clock: WallClock, people: People, copies: int) -> None:
+    def __init__(
+        self,
+        store: MetadataStore,
+        clock: WallClock,
+        people: People,
+        copies: int,
+        disk_bytes: Callable[[], int | None] = lambda: None,
+    ) -> None:
         self._store = store
         self._clock = clock
         self._people = people
         self._copies = copies
+        self._disk_bytes = disk_bytes
 
     def storage(self, request: StorageRequest) -> StorageReply:
         """Return what is stored by bucket, account and month. Forbidden for a bucket of somebody else."""
@@ -70,10 +79,9 @@ class Analytics:
     def _savings(self, reader: Reader, total: Amount) -> Savings:
         found = totals.content(reader)
         logical = total.version_bytes + found.part_bytes
-        chunks = found.bytes * self._copies - found.disk_bytes
-        return Savings(
-            logical, found.bytes, found.disk_bytes, self._copies, max(0, logical - found.bytes), max(0, chunks)
-        )
+        disk = self._disk_bytes()
+        chunks = None if disk is None else max(0, found.bytes * self._copies - disk)
+        return Savings(logical, found.bytes, disk, self._copies, max(0, logical - found.bytes), chunks)
 
     def file_types(self, request: StorageRequest) -> FileTypesReply:
         """Return what is stored by content type. Forbidden for a bucket of somebody else."""

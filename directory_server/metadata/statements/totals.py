@@ -92,17 +92,15 @@ _FOLDERS_IN = Statement(
     )
 )
 _CONTENT = Statement(text("SELECT blobs, bytes FROM content_total WHERE id = 1"))
-_ON_DISK = Statement(text("SELECT coalesce(sum(stored_bytes), 0) FROM file_server WHERE state <> 'removed'"))
 _PARTS = Statement(text("SELECT coalesce(sum(size), 0) FROM part"))
 
 
 class StoredContent(NamedTuple):
-    """Contents, each once: their number and bytes; the bytes of uploads' parts; and what file servers have on disk."""
+    """Contents, each once: their number and bytes; and the bytes of uploads' parts."""
 
     blobs: int
     bytes: int
     part_bytes: int
-    disk_bytes: int
 
 
 def count_again(tx: Tx) -> None:
@@ -149,5 +147,5 @@ def folders_in(reader: Reader, bucket: str, name: str, end: str, count: int) -> 
 def content(reader: Reader) -> StoredContent:
     """Return the totals of contents. The parts of unfinished uploads are few, and counted."""
     row = reader.one(_CONTENT) or (0, 0)
-    parts, disk = reader.one(_PARTS) or (0,), reader.one(_ON_DISK) or (0,)
-    return StoredContent(int(row[0]), int(row[1]), int(parts[0]), int(disk[0]))
+    parts = reader.one(_PARTS) or (0,)
+    return StoredContent(int(row[0]), int(row[1]), int(parts[0]))

@@ -66,14 +66,20 @@ def _show_groups(app: App, group: str, bucket: str) -> None:
     heads = (group, "size", "files", "stored", "versions")
     text = formatting.table(heads, rows, right="size files stored versions") if rows else "nothing is stored"
     if savings is not None:
-        size = formatting.size
-        text += (
-            f"\n{size(savings.version_bytes)} in all versions, {size(savings.content_bytes)} of it different; on disk "
-            f"{size(savings.disk_bytes)} in {savings.copies} copies.\n"
-            f"Saved: {size(savings.deduplicated_bytes)} because equal files are stored once, about "
-            f"{size(savings.chunk_bytes)} because similar ones share chunks."
-        )
+        text += "\n" + _saved(savings)
     app.show(text, found)
+
+
+def _saved(savings: Savings) -> str:
+    size = formatting.size
+    different = f"{size(savings.version_bytes)} in all versions, {size(savings.content_bytes)} of it different"
+    equal = f"Saved: {size(savings.deduplicated_bytes)} because equal files are stored once"
+    if savings.disk_bytes is None or savings.chunk_bytes is None:
+        return f"{different}.\n{equal}."
+    return (
+        f"{different}; on disk {size(savings.disk_bytes)} in {savings.copies} copies.\n"
+        f"{equal}, about {size(savings.chunk_bytes)} because similar ones share chunks."
+    )
 
 
 def _ask(api: ApiCalls, group: str, bucket: str) -> tuple[Any, Sequence[NamedAmount], Savings | None]:

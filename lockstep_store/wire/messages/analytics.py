@@ -40,15 +40,16 @@ class Savings(Message, omit_defaults=False):
     version_bytes: int
     content_bytes: int
     """Every content once, however many versions have it; with the parts of unfinished uploads."""
-    disk_bytes: int
-    """The chunks that file servers have on disk, as they last reported, in all copies."""
+    disk_bytes: int | None
+    """The chunks that file servers have on disk, as they last reported, in all copies; None while one has not reported
+    since the directory started."""
     copies: int
     """How many copies each content has."""
     deduplicated_bytes: int
     """Saved because equal contents are stored once."""
-    chunk_bytes: int
+    chunk_bytes: int | None
     """Saved because contents share chunks, as an edited file does with its older versions: about, because file servers
-    report now and then and collect unused chunks later."""
+    report now and then and collect unused chunks later. None like `disk_bytes`."""
 
 
 class StorageRequest(Message):
