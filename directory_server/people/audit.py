@@ -13,6 +13,7 @@ from typing import Protocol
 from sqlalchemy import bindparam, delete, func, insert, or_, select
 
 from directory_server.metadata.schema import audit
+from directory_server.metadata.schema_groups import tenant
 from directory_server.metadata.statement import Statement
 from directory_server.metadata.statements.tenants import of_tenant
 from directory_server.metadata.store import MetadataStore, Tx
@@ -39,6 +40,8 @@ _READ_OF_TENANT = Statement(
     select(audit.c.id, *(audit.c[name] for name in _COLUMNS))
     .where(
         audit.c.id > bindparam("after"),
+        # An earlier tenant of that name was somebody else.
+        audit.c.at >= select(tenant.c.created_at).where(tenant.c.name == bindparam("tenant")).scalar_subquery(),
         or_(of_tenant(audit.c.account, bindparam("tenant")), of_tenant(audit.c.subject, bindparam("tenant"))),
     )
     .order_by(audit.c.id)

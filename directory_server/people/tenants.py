@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from directory_server.metadata.statements import people, quotas
+from directory_server.metadata.statements import journal, people, quotas
 from directory_server.metadata.statements import tenants as rows
 from directory_server.metadata.statements.tenants import TenantRow
 from directory_server.metadata.store import MetadataStore, Reader, Tx
@@ -60,6 +60,7 @@ class Tenants:
                 )
             rows.delete_tenant(tx, name)
             quotas.drop_quotas(tx, quotas.TENANT, name)
+            journal.forget_past_buckets(tx, name)
             self._audit.write(tx, "tenant deleted", by.account, name)
 
         self._store.write(work)

@@ -11,9 +11,11 @@ import secrets
 from directory_server.metadata.statements import (
     access,
     buckets,
+    folders,
     groups,
     identities,
     identity_providers,
+    journal,
     people,
     quotas,
     s3_keys,
@@ -173,10 +175,12 @@ class Users:
                 identity_providers.DELETE_LINKS_OF,
                 share_links.DELETE_LINKS_OF,
                 groups.DELETE_MEMBERSHIPS_OF,
+                *folders.DELETE_ALL_OF,
                 people.DELETE_ACCOUNT,
             ):
                 tx.run(statement, of_account=user.name)
             access.drop_grants_of(tx, user.name, tenant_of(user.name))
+            journal.disown_past_buckets(tx, user.name)
             _end_invitations(tx, user)
             quotas.drop_quotas(tx, quotas.ACCOUNT, user.name)
             detail = f"buckets to {request.buckets_to}" if user.buckets else ""

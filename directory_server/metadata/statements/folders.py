@@ -95,6 +95,12 @@ _UPDATE = Statement(
 _ENDED = select(_c.id).where(_c.ended_time < bindparam("before")).order_by(_c.id).limit(FORGET_AT_ONCE)
 _FORGET_PROBLEMS = Statement(delete(folder_problem).where(folder_problem.c.change.in_(_ENDED)))
 _FORGET = Statement(delete(folder_change).where(_c.id.in_(_ENDED)))
+_theirs = select(_c.id).where(_c.account == bindparam("of_account"))
+DELETE_ALL_OF = (
+    Statement(delete(folder_problem).where(folder_problem.c.change.in_(_theirs))),
+    Statement(delete(folder_change).where(_c.account == bindparam("of_account"))),
+)
+"""Delete an account's changes, also those that are running: they would go on in the name of its successor."""
 _INSERT_PROBLEM = Statement(insert(folder_problem).values({c.name: bindparam(c.name) for c in folder_problem.c}))
 _DELETE_PROBLEMS = Statement(delete(folder_problem).where(folder_problem.c.change == bindparam("of_change")))
 _PROBLEMS = Statement(

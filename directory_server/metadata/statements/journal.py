@@ -8,11 +8,26 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Boolean, ColumnElement, and_, bindparam, exists, func, insert, literal_column, or_, select
+from sqlalchemy import (
+    Boolean,
+    ColumnElement,
+    and_,
+    bindparam,
+    delete,
+    exists,
+    func,
+    insert,
+    literal_column,
+    or_,
+    select,
+    update,
+)
 
 from directory_server.metadata.schema import bucket, journal, past_bucket, version
 from directory_server.metadata.statement import Position, Statement
-from lockstep_store.wire.names import TENANT_SEPARATOR
+from directory_server.metadata.statements.tenants import of_tenant
+from directory_server.metadata.store import Tx
+from lockstep_store.wire.names import TENANT_SEPARATOR, tenant_of
 
 _ROW = (journal.c.cursor, journal.c.kind, journal.c.bucket, journal.c.path, journal.c.version, journal.c.at)
 
@@ -72,3 +87,18 @@ REMEMBER_BUCKET = Statement(
         ),
     )
 )
+_DISOWN = Statement(
+    update(past_bucket).where(past_bucket.c.owner == bindparam("of_account")).values(owner=bindparam("nobody"))
+)
+_FORGET_OF_TENANT = Statement(delete(past_bucket).where(of_tenant(past_bucket.c.owner, bindparam("tenant"))))
+
+
+def disown_past_buckets(tx: Tx, account: str) -> None:
+    """Let nobody own an account's deleted buckets: not who takes its name. Shared ones stay those of its tenant."""
+    tenant = tenant_of(account)
+    tx.run(_DISOWN, of_account=account, nobody=f"{tenant}{TENANT_SEPARATOR}" if tenant else "")
+
+
+def forget_past_buckets(tx: Tx, tenant: str) -> None:
+    """Forget a tenant's deleted buckets: whoever takes its name does not see what was in them."""
+    tx.run(_FORGET_OF_TENANT, tenant=tenant)
