@@ -119,3 +119,32 @@ def test_a_lock_is_taken_once_among_all_doors(olga: Person, eve: Person, bucket:
     again, by_eve = TAKERS[second](eve, bucket)
     assert again.done, again.words
     ENDERS[second](eve, bucket, by_eve)
+
+
+@pytest.mark.parametrize("taker", TAKERS)
+def test_who_waits_is_next_and_who_was_before_comes_late(olga: Person, eve: Person, bucket: str, taker: str) -> None:
+    """A place in line holds whatever door the lock is from; afterwards its number or token writes nothing any more."""
+    taken, held = TAKERS[taker](olga, bucket)
+    assert taken.done, taken.words
+    wanted = {"paths": [f"{bucket}/{PATH}"], "request_id": f"waits-behind-{taker.lower()}"}
+    waiting = eve.ask("POST", "/locks", json.dumps(wanted).encode())
+    assert (waiting.status, waiting.json["holder"]) == (202, olga.name)
+    ENDERS[taker](olga, bucket, held)
+    for other in TAKERS:
+        refused, _ = TAKERS[other](olga, bucket)
+        assert not refused.done, other
+        assert "eve" in refused.words
+    granted = eve.ask("POST", "/locks", json.dumps(wanted).encode())
+    assert granted.status == 200
+    if taker == "WebDAV":
+        late = ask(
+            olga.webdav, "PUT", f"/dav/{bucket}/{PATH}", b"late", headers={**olga.headers, "If": f"({held})"}
+        ).status
+    else:
+        number = held.removeprefix("lock-")
+        late = olga.ask("PUT", f"/files/{bucket}/{PATH}", b"late", X_Lockstep_Lock=number).status
+    assert late in (409, 412)
+    number = str(granted.json["lock"]["number"])
+    assert eve.ask("PUT", f"/files/{bucket}/{PATH}", b"in turn", X_Lockstep_Lock=number).status in (200, 201)
+    assert eve.ask("DELETE", f"/locks/{granted.json['lock']['id']}").status == 204
+    assert olga.get(bucket, PATH).body == b"in turn"
