@@ -34,7 +34,13 @@ def _dav(one: Caller, method: str, path: str, body: bytes = b"", **headers: str)
 
 
 def _lfs(one: Caller, method: str, path: str, body: bytes) -> Answer:
-    return ask(one.rig.lfs, method, f"/lfs/{path}", body, headers={"Authorization": basic(*one.key)})
+    return ask(
+        one.rig.lfs,
+        method,
+        f"/lfs/{path}",
+        body,
+        headers={"Authorization": basic(*one.key), "Content-Type": "application/vnd.git-lfs+json"},
+    )
 
 
 def test_a_key_reads_and_writes_what_its_policies_allow(owner: Caller, bucket: str) -> None:
