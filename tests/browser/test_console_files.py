@@ -8,6 +8,7 @@ import requests
 from tests.browser.conftest import OpenPage
 from tests.browser.test_console import PASSWORD, PHONE
 from tests.cluster.cluster_harness import ClusterHarness
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.cluster
 
@@ -85,6 +86,45 @@ def test_deleted_files_come_back_or_go_for_good(open_page: OpenPage, cluster: Cl
     person.page.get_by_role("button", name="Remove for good: three.txt").click()
     person.page.get_by_role("dialog").get_by_role("button", name="Remove for good").click()
     person.page.get_by_text("There are no deleted files.").wait_for()
+
+
+def test_a_bucket_is_created_set_up_and_deleted(open_page: OpenPage, cluster: ClusterHarness) -> None:
+    """By its owner; a bad name and a bucket that is not empty are refused in words; other people's have no settings."""
+    owner, url = account(cluster, "zoe"), f"{cluster.proxy_urls[0]}/api/v1"
+    person = open_page(1, **PHONE)
+    person.sign_in("zoe", PASSWORD)
+    person.page.get_by_role("button", name="New bucket").click()
+    person.page.get_by_label("Name of the bucket").fill("Bad Name")
+    person.page.get_by_role("button", name="Create", exact=True).click()
+    person.page.get_by_role("alert").wait_for()
+    assert person.violations() == []
+    person.page.get_by_label("Name of the bucket").fill("zoes-plans")
+    person.page.get_by_role("button", name="Create", exact=True).click()
+    shown = person.page.get_by_role("list", name="Buckets").get_by_role("listitem").filter(has_text="zoes-plans")
+    shown.get_by_text("keeps versions").wait_for()
+    assert person.page.get_by_role("button", name="Settings: files").count() == 0
+
+    owner.put(f"{url}/files/zoes-plans/a.txt", data=b"a", timeout=60).raise_for_status()
+    person.page.get_by_role("button", name="Settings: zoes-plans").click()
+    person.page.get_by_label("Share links into it").select_option("off")
+    person.page.get_by_label("Every account may use it").click()
+    shown.get_by_text("shared with everyone").wait_for()
+    person.page.get_by_label("Versions").select_option("suspended")
+    shown.get_by_text("keeps versions").wait_for(state="detached")
+    assert person.violations() == []
+    wait_until(
+        lambda: owner.get(f"{url}/share-rules/zoes-plans", timeout=60).json() == {"links": "off"}, what="the rule"
+    )
+
+    person.page.get_by_role("button", name="Delete the bucket").click()
+    person.page.get_by_role("dialog").get_by_role("button", name="Delete").click()
+    person.page.get_by_role("dialog").get_by_role("alert").wait_for()
+    [version] = owner.get(f"{url}/versions/zoes-plans/a.txt", timeout=60).json()["versions"]
+    there = {"version": version["version"]}
+    owner.delete(f"{url}/files/zoes-plans/a.txt", params=there, timeout=60).raise_for_status()
+    person.page.get_by_role("dialog").get_by_role("button", name="Delete").click()
+    shown.wait_for(state="detached")
+    person.page.get_by_role("dialog").wait_for(state="detached")
 
 
 def account(cluster: ClusterHarness, name: str) -> requests.Session:

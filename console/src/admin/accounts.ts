@@ -21,7 +21,7 @@ export function change(name: string, wanted: Change): Promise<User> {
   return data(api.PATCH('/api/v1/users/{user}', { ...of(name), body }));
 }
 
-/** Replace the password by a one-time password, which the reply has. All log-ins and keys end. */
+/** Replace the password by a one-time password, which the reply has. All log-ins end; keys stay. */
 export function reset(name: string): Promise<Schemas['CreatedUser']> {
   return data(api.POST('/api/v1/users/{user}/reset', of(name)));
 }

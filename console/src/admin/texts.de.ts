@@ -61,7 +61,7 @@ export const de: AdminTexts = {
   factorText: 'Für Menschen, die ihre App und die Wiederherstellungscodes verloren haben. Ihre Anmeldungen enden.',
   reset: 'Passwort zurücksetzen',
   resetTitle: (name) => `Das Passwort von ${name} zurücksetzen?`,
-  resetText: 'Das Konto bekommt ein Einmalpasswort. Seine Anmeldungen und Schlüssel enden.',
+  resetText: 'Das Konto bekommt ein Einmalpasswort, und seine Anmeldungen enden. Schlüssel und zweiter Faktor bleiben.',
   disable: 'Sperren',
   enable: 'Entsperren',
   remove: 'Löschen',

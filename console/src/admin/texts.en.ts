@@ -59,7 +59,7 @@ export const en = {
   factorText: 'For people who have lost their app and their recovery codes. Their log-ins end.',
   reset: 'Reset the password',
   resetTitle: (name: string) => `Reset the password of ${name}?`,
-  resetText: 'The account gets a one-time password. Its log-ins and keys end.',
+  resetText: 'The account gets a one-time password, and its log-ins end. Its keys and its second factor stay.',
   disable: 'Disable',
   enable: 'Enable',
   remove: 'Delete',

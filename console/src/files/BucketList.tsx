@@ -1,26 +1,39 @@
-import { Badge, Button, Group, Loader, Paper, Text, Title } from '@mantine/core';
+import { Badge, Button, Group, Loader, Paper, Text } from '@mantine/core';
 import { useQuery } from '@tanstack/react-query';
+import { lazy, Suspense, useState } from 'react';
 
 import { api, data } from '../api/client';
+import type { Account } from '../session/session';
 import { BucketIcon } from '../shell/icons';
+import { PageHead } from '../shell/PageHead';
 import { PlaceLink } from '../shell/PlaceLink';
 import { useTexts, words } from '../texts';
 import { SharedWithMe } from './SharedWithMe';
+
+const NewBucketDialog = lazy(() => import('./NewBucketDialog').then((part) => ({ default: part.NewBucketDialog })));
+const BucketDialog = lazy(() => import('./BucketDialog').then((part) => ({ default: part.BucketDialog })));
 
 export function useBuckets() {
   return useQuery({ queryKey: ['buckets'], queryFn: () => data(api.GET('/api/v1/buckets')) });
 }
 
 /** The buckets that the account may use. */
-export function BucketList() {
+export function BucketList({ account }: { account: Account }) {
   const texts = useTexts();
   const found = useBuckets();
   const buckets = found.data?.buckets ?? [];
+  const [open, setOpen] = useState<{ kind: 'new' } | { kind: 'settings'; name: string }>();
+  const opened = open?.kind === 'settings' ? buckets.find(({ name }) => name === open.name) : undefined;
+  const close = () => setOpen(undefined);
   return (
-    <>
-      <Title order={1} size="h3" mb="sm">
-        {texts.files.buckets}
-      </Title>
+    <div className="scrolled">
+      <PageHead title={texts.files.buckets}>
+        {!account.readOnly && (
+          <Button size="xs" onClick={() => setOpen({ kind: 'new' })}>
+            {texts.buckets.create}
+          </Button>
+        )}
+      </PageHead>
       {found.isPending && <Loader aria-label={texts.app.loading} />}
       {found.isError && (
         <Group role="alert">
@@ -52,11 +65,25 @@ export function BucketList() {
                   {texts.trash.open}
                 </PlaceLink>
               )}
+              {!account.readOnly && (account.admin || bucket.owner === account.name) && (
+                <Button
+                  size="compact-sm"
+                  variant="default"
+                  aria-label={`${texts.buckets.settings}: ${bucket.name}`}
+                  onClick={() => setOpen({ kind: 'settings', name: bucket.name })}
+                >
+                  {texts.buckets.settings}
+                </Button>
+              )}
             </Group>
           </Paper>
         ))}
       </ul>
       <SharedWithMe />
-    </>
+      <Suspense>
+        {open?.kind === 'new' && <NewBucketDialog onClose={close} />}
+        {opened && <BucketDialog bucket={opened} onClose={close} />}
+      </Suspense>
+    </div>
   );
 }

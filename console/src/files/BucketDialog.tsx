@@ -1,0 +1,94 @@
+import { Button, Checkbox, Group, NativeSelect, Stack, Text } from '@mantine/core';
+import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
+import { useState } from 'react';
+
+import { api, data } from '../api/client';
+import type { components } from '../api/schema';
+import { timeText } from '../files/format';
+import { ConfirmDialog } from '../shell/ConfirmDialog';
+import { Dialog } from '../shell/Dialog';
+import { Failed } from '../shell/Failed';
+import { useTexts } from '../texts';
+
+type Schemas = components['schemas'];
+type Bucket = Schemas['BucketInfo'];
+type Rule = Schemas['ShareRuleReply']['links'];
+
+/** The settings of a bucket, for its owner and administrators. Each is saved when it is changed. */
+export function BucketDialog({ bucket, onClose }: { bucket: Bucket; onClose: () => void }) {
+  const texts = useTexts();
+  const cache = useQueryClient();
+  const [isDeleting, setIsDeleting] = useState(false);
+  const params = { path: { bucket: bucket.name } };
+  const ruleKey = ['share-rule', bucket.name];
+  const rule = useQuery({ queryKey: ruleKey, queryFn: () => data(api.GET('/api/v1/share-rules/{bucket}', { params })) });
+  const refresh = () => cache.invalidateQueries({ queryKey: ['buckets'] });
+  const change = useMutation({
+    mutationFn: (wish: Partial<Schemas['BucketChange']>) =>
+      data(api.PATCH('/api/v1/buckets/{bucket}', { params, body: { versioning: null, shared: null, ...wish } })),
+    onSettled: refresh,
+  });
+  const setRule = useMutation({
+    mutationFn: (links: Rule) => data(api.PUT('/api/v1/share-rules/{bucket}', { params, body: { links } })),
+    onSuccess: (reply) => cache.setQueryData(ruleKey, reply),
+  });
+  async function remove() {
+    await data(api.DELETE('/api/v1/buckets/{bucket}', { params }));
+    await refresh();
+    onClose();
+  }
+  if (isDeleting) {
+    return (
+      <ConfirmDialog
+        title={texts.buckets.deleteTitle(bucket.name)}
+        text={texts.buckets.deleteText}
+        action={texts.files.remove}
+        run={remove}
+        onClose={() => setIsDeleting(false)}
+      />
+    );
+  }
+  const offered = Object.entries(texts.buckets.versioning).filter(
+    ([state]) => state === bucket.versioning || (bucket.versioning === 'off' ? state === 'enabled' : state !== 'off'),
+  );
+  return (
+    <Dialog title={texts.buckets.title(bucket.name)} onClose={onClose}>
+      <Stack gap="sm">
+        <Text size="sm" c="dimmed">
+          {texts.buckets.facts(bucket.owner, timeText(bucket.created_at, texts.locale))}
+        </Text>
+        <NativeSelect
+          label={texts.buckets.versions}
+          value={bucket.versioning}
+          disabled={change.isPending}
+          onChange={(event) => change.mutate({ versioning: event.currentTarget.value as Bucket['versioning'] })}
+          data={offered.map(([value, label]) => ({ value, label }))}
+        />
+        <Checkbox
+          label={texts.buckets.shared}
+          checked={bucket.shared}
+          disabled={change.isPending}
+          onChange={(event) => change.mutate({ shared: event.currentTarget.checked })}
+        />
+        {rule.data && (
+          <NativeSelect
+            label={texts.buckets.links}
+            value={rule.data.links}
+            disabled={setRule.isPending}
+            onChange={(event) => setRule.mutate(event.currentTarget.value as Rule)}
+            data={Object.entries(texts.buckets.rules).map(([value, label]) => ({ value, label }))}
+          />
+        )}
+        <Failed error={change.error ?? setRule.error ?? rule.error} />
+        <Group justify="space-between" mt="sm">
+          <Button color="red" variant="light" onClick={() => setIsDeleting(true)}>
+            {texts.buckets.delete}
+          </Button>
+          <Button onClick={onClose} data-autofocus>
+            {texts.app.close}
+          </Button>
+        </Group>
+      </Stack>
+    </Dialog>
+  );
+}
