@@ -200,6 +200,23 @@ def test_groups_are_the_tenants_own(rig: S3Rig, acme: str, boss: Member, ann: Me
     assert ann.ask("GET", f"/files/{bucket}/f").status == 403
 
 
+@pytest.mark.parametrize("how", ["name", "arn", "root", "acl", "grant"])
+def test_rules_name_accounts_of_the_tenant(acme: str, boss: Member, ann: Member, how: str) -> None:
+    """As S3 writes them, the backslash included; whoever is not named gets nothing."""
+    bucket = boss.bucket()
+    principal = {"arn": f"arn:aws:iam::{ann.name}:user/{ann.name}", "root": f"arn:aws:iam::{ann.name}:root"}
+    if how == "acl":
+        boss.s3.put_object_acl(Bucket=bucket, Key="f", GrantRead=f'id="{ann.name}"')
+    elif how == "grant":
+        granted = [{"account": ann.name, "level": "read"}]
+        assert boss.ask("PUT", f"/access/{bucket}", path="f", grants=granted).status == 200
+    else:
+        allowed = statement("Allow", principal.get(how, ann.name), "s3:GetObject", f"{bucket}/*")
+        boss.s3.put_bucket_policy(Bucket=bucket, Policy=document(allowed))
+    assert ann.s3.get_object(Bucket=bucket, Key="f")["Body"].read() == b"content"
+    assert ann.put(bucket, "f").status == 403
+
+
 # ---------------------------------------------------------------- outside
 
 
