@@ -148,8 +148,6 @@ class _Reader:
         declared = {key: value for key, value in given.items() if key.partition(":")[0] == "xmlns"}
         self._spaces.append({key[6:]: _namespace(key, value) for key, value in declared.items()})
         name = self._name(tag, self._space(""))
-        if name.space == XML_NAMESPACE:  # its only prefix is xml, and what is written here has others
-            raise BadRequest(f"an element cannot have the name {tag[:40]!r}: the prefix xml is for attributes")
         others = [(self._name(key, ""), value) for key, value in given.items() if key not in declared]
         element = XmlElement(name, dict(others))
         if len(element.attributes) != len(others):
