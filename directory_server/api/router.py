@@ -155,8 +155,8 @@ class DirectoryApi:
     def _locks(self, request: lm.LocksRequest, _: PeerIdentity) -> lm.LocksReply:
         """List locks and places with the paths that the person may see: names in a private bucket are private too.
 
-        Who asks about paths sees their own locks on them; administrators see everything, also what is left from a
-        bucket that is gone.
+        Who asks about paths sees their own locks on them, and those that stop them from writing; administrators see
+        everything, also what is left from a bucket that is gone.
         """
         person = self._components.accounts.authenticate(request.credential)
         locks = self._components.locks
@@ -164,9 +164,11 @@ class DirectoryApi:
         if person.admin:
             return reply
         usable = {bucket.name for bucket in self._components.buckets.all(person).buckets}
+        elsewhere = {path for lock in reply.locks for path in lock.paths if path.bucket not in usable}
+        writable = locks.may_lock(person.account, elsewhere.intersection(request.on))
         for lock in reply.locks:
             if not request.on or lock.account != person.account:
-                lock.paths = [path for path in lock.paths if path.bucket in usable]
+                lock.paths = [path for path in lock.paths if path.bucket in usable or path in writable]
         for waiter in reply.waiters:
             waiter.paths = [path for path in waiter.paths if path.bucket in usable]
         reply.locks = [lock for lock in reply.locks if lock.paths]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 from prometheus_client import Counter, Histogram
@@ -291,6 +291,11 @@ class LockManager:
         self._expire_if_due()
         with self._store.read() as tx:
             return locks_on(tx, self._replies, paths)
+
+    def may_lock(self, account: str, paths: Iterable[LockPath]) -> set[LockPath]:
+        """Return those of `paths` that the account may lock."""
+        with self._store.read() as tx:
+            return {path for path in paths if self._rules.refused(tx, [path], account) is None}
 
     # ------------------------------------------------------------ inside the caller's transaction
 

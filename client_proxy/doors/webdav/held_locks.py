@@ -64,7 +64,8 @@ class HeldLocks:
         lock = self.covering(request.access, address)
         if lock is None:
             return Leave(None, None)
-        if lock.number not in request.conditions.numbers:
+        # Everybody who may use the bucket sees the tokens in it, and the directory knows no locks of new names.
+        if lock.number not in request.conditions.numbers or lock.account != request.caller.account:
             raise locked(lock, address)
         covers = any(path.bucket == address.bucket and path.path == _own(address) for path in lock.paths)
         return Leave(lock.number if covers else None, lock)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from lockstep_store.wire.messages.locks import LOCKS, LockPath, LocksRequest
 from tests.fakes.webdav import DavPerson, DavRig, header, message, token, tree
 
 OWNERS_HEADER = "X-Lockstep-Lock-Holder"
@@ -75,7 +76,7 @@ def test_a_lock_that_was_broken_or_ran_out_writes_nothing(
     assert eve.unlock(f"{shared}/plan", late).status == 409
     mine = token(olga.lock(f"{shared}/plan"))
     assert eve.put(f"{shared}/plan", b"late", If=f"({late})").status == 412
-    assert eve.put(f"{shared}/plan", b"late", If=f"({mine})").status in (409, 412)
+    assert eve.put(f"{shared}/plan", b"late", If=f"({mine})").status == 423
     assert olga.get(f"{shared}/plan").body == b"first"
     olga.unlock(f"{shared}/plan", mine)
 
@@ -267,3 +268,55 @@ def test_a_listing_shows_the_locks_of_what_is_in_the_folder(olga: DavPerson, eve
     found = tree(olga.ask("PROPFIND", f"{shared}/", Depth="1")).findall("{DAV:}response")
     owners = {one.findtext("{DAV:}href"): one.findtext(".//{DAV:}activelock/{DAV:}owner") for one in found}
     assert owners == {f"/dav{shared}/": None, f"/dav{shared}/d/": "Olga", f"/dav{shared}/plan": "eve"}
+
+
+def test_somebody_elses_token_opens_no_folder(olga: DavPerson, eve: DavPerson, shared: str) -> None:
+    """Everybody who may use the bucket sees the tokens of its locks."""
+    olga.ask("MKCOL", f"{shared}/d")
+    olga.put(f"{shared}/d/file")
+    held = token(olga.lock(f"{shared}/d/"))
+    assert eve.put(f"{shared}/d/new", If=f"({held})").status == 423
+    assert eve.ask("MKCOL", f"{shared}/d/sub", If=f"({held})").status == 423
+    assert (
+        eve.copy(f"{shared}/plan", f"{shared}/d/copy", If=f"<https://127.0.0.1:5000/dav{shared}/d/> ({held})").status
+        == 423
+    )
+    assert eve.put(f"{shared}/d/file", If=f"({held})").status == 423
+    assert eve.set_property(f"{shared}/d/file", "color", "red", If=f"({held})").status == 423
+    assert eve.ask("LOCK", f"{shared}/d/", If=f"({held})").status == 403
+    assert olga.names(f"{shared}/d/") == [f"/dav{shared}/d/file"]
+    assert olga.put(f"{shared}/d/new", If=f"({held})").status == 201
+    olga.unlock(f"{shared}/d/", held)
+
+
+def test_somebody_with_rights_to_a_folder_alone_obeys_its_locks(olga: DavPerson, eve: DavPerson, bucket: str) -> None:
+    """The bucket is not in their list, and its locks were not either: they wrote into locked folders."""
+    olga.ask("MKCOL", f"{bucket}/d")
+    for name in ("d/file", "secret"):
+        olga.put(f"{bucket}/{name}")
+    grant = json.dumps({"path": "d/", "grants": [{"account": "eve", "level": "write"}]})
+    assert olga.api("PATCH", f"/access{bucket}", grant.encode()).status == 200
+    for locked in ("d/", "d/file"):
+        held = token(olga.lock(f"{bucket}/{locked}"))
+        refused = eve.set_property(f"{bucket}/d/file", "color", "red")
+        assert (refused.status, header(refused, OWNERS_HEADER)) == (423, "olga")
+        assert eve.put(f"{bucket}/d/file").status == 423
+        if locked == "d/":
+            assert eve.put(f"{bucket}/d/new").status == 423
+            assert eve.ask("MKCOL", f"{bucket}/d/sub").status == 423
+        olga.unlock(f"{bucket}/{locked}", held)
+    assert eve.put(f"{bucket}/d/new").status == 201
+
+
+def test_locks_elsewhere_in_the_bucket_stay_unseen(olga: DavPerson, eve: DavPerson, bucket: str) -> None:
+    """One lock on a path that eve may write, and on one that she may not know of."""
+    grant = json.dumps({"path": "d/", "grants": [{"account": "eve", "level": "write"}]})
+    assert olga.api("PATCH", f"/access{bucket}", grant.encode()).status == 200
+    wanted = {"paths": [f"{bucket[1:]}/d/file", f"{bucket[1:]}/secret"], "wait_seconds": 0}
+    lock = olga.api("POST", "/locks", json.dumps(wanted).encode()).json["lock"]
+    credential = eve.api_headers["Authorization"].removeprefix("Bearer ")
+    on = [LockPath(bucket[1:], "d/file"), LockPath(bucket[1:], "secret")]
+    (seen,) = eve.rig.directory.call(LOCKS, LocksRequest(credential, on=on)).locks
+    assert seen.paths == [LockPath(bucket[1:], "d/file")]
+    assert eve.rig.directory.call(LOCKS, LocksRequest(credential, on=on[1:])).locks == []
+    assert olga.api("DELETE", f"/locks/{lock['id']}").status in (200, 204)
