@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
-from sqlalchemy import bindparam, delete, func, insert, or_, select
+from sqlalchemy import and_, bindparam, delete, func, insert, or_, select
 
 from directory_server.metadata.schema import audit
 from directory_server.metadata.schema_groups import tenant
@@ -29,6 +29,11 @@ TRIM_EVERY = 1000
 _MAX_DETAIL = 500
 _EVERY = 1 << 62
 _COLUMNS = ("at", "kind", "account", "subject", "address", "detail")
+_ABOUT_ACCOUNTS = (
+    *("account made", "account changed", "account deleted", "password reset", "second factor reset"),
+    *("access revoked", "identity linked", "identity unlinked", "log-in refused", "link refused"),
+)
+"""Kinds of events whose subject is an account. Others have paths there, which may be written like its name."""
 _INSERT = Statement(insert(audit).values({name: bindparam(name) for name in _COLUMNS}))
 _READ = Statement(
     select(audit.c.id, *(audit.c[name] for name in _COLUMNS))
@@ -42,7 +47,13 @@ _READ_OF_TENANT = Statement(
         audit.c.id > bindparam("after"),
         # An earlier tenant of that name was somebody else.
         audit.c.at >= select(tenant.c.created_at).where(tenant.c.name == bindparam("tenant")).scalar_subquery(),
-        or_(of_tenant(audit.c.account, bindparam("tenant")), of_tenant(audit.c.subject, bindparam("tenant"))),
+        or_(
+            of_tenant(audit.c.account, bindparam("tenant")),
+            and_(
+                of_tenant(audit.c.subject, bindparam("tenant")),
+                or_(*(audit.c.kind == kind for kind in _ABOUT_ACCOUNTS)),
+            ),
+        ),
     )
     .order_by(audit.c.id)
     .limit(bindparam("count"))

@@ -71,6 +71,8 @@ class Quotas:
             if scope == rows.TENANT and not by.admin:
                 raise Forbidden(f"only an administrator of the cluster may set the quotas of tenant {name!r}")
             _demand_existence(tx, by, scope, name)
+            if not by.admin:
+                _demand_bounds(scope, values)
             for resource, value in values.items():
                 rows.set_quota(tx, scope, name, resource, value)
             shown = ", ".join(f"{key}={'none' if value is None else value}" for key, value in values.items())
@@ -135,6 +137,17 @@ def _demand_existence(reader: Reader, person: Person, scope: QuotaScope, name: s
             raise NotFound(f"there is no tenant {name!r}")
     elif hidden or reader.one(people.ACCOUNT, name=name) is None:
         raise NotFound(f"there is no account {quoted(name)}")
+
+
+def _demand_bounds(scope: QuotaScope, values: Mapping[str, int | None]) -> None:
+    """Raise Forbidden for more than the built-in bounds, which keep for all tenants what they share."""
+    for resource, value in values.items():
+        bound = BUILT_IN.get((scope, resource))
+        if value is not None and bound is not None and value > bound:
+            raise Forbidden(
+                f"an {scope} of a tenant may have {bound} {resource} at most: only an administrator of the cluster may "
+                "allow more"
+            )
 
 
 def _tenant(reader: Reader, scope: QuotaScope, name: str) -> str:

@@ -21,6 +21,7 @@ from tests.fakes.wsgi import Answer
 from tests.s3.people import anonymous_client, document, statement
 from tests.s3.rig import ENDPOINT, S3Rig
 from tests.security.people import Person, comparable
+from tests.security.visitors import Visitor
 
 PASSWORD = "correct horse"
 _numbers = itertools.count(1)
@@ -465,3 +466,27 @@ def test_settings_of_a_hidden_bucket_show_in_no_answer(rig: S3Rig, boss: Member,
     asking = {"Origin": "https://elsewhere.test", "Access-Control-Request-Method": "PUT"}
     answers = [rig.ask("OPTIONS", f"{ENDPOINT}/{name}/f", dict(asking), b"") for name in (bucket, "no-such-bucket")]
     assert answers[0][0] == answers[1][0]
+
+
+def test_no_other_tenants_file_gets_into_the_audit(rig: S3Rig, acme: str, boss: Member, rival: Member) -> None:
+    """A visitor's path is the subject of an event, and may be written like the name of an account."""
+    bucket = rival.bucket((quote(boss.name, safe=""),))
+    link = rival.ask("POST", "/shares", bucket=bucket, path=boss.name).json
+    assert Visitor(rig).get(f"/s/{link['token']}/f").status == 200
+    used = [one for one in admin(rig, "GET", "/audit?limit=1000").json["events"] if one["kind"] == "link used"]
+    assert boss.name in {one["subject"] for one in used}
+    assert "link used" not in {one["kind"] for one in boss.ask("GET", "/audit?limit=1000").json["events"]}
+
+
+def test_a_tenants_administrator_lifts_no_bound_of_the_cluster(rig: S3Rig, boss: Member, ann: Member) -> None:
+    """The built-in bounds keep an account from taking what tenants share; up to them, it is the tenant's matter."""
+    for name in (boss.name, ann.name):
+        target = f"/quotas/accounts/{quote(name, safe='')}"
+        bounds = {one["resource"]: one["allowed"] for one in boss.ask("GET", target).json["quotas"] if one["built_in"]}
+        assert set(bounds) == {"locks", "waiters", "followers", "keys"}
+        for resource, bound in bounds.items():
+            refused = boss.ask("PATCH", target, quotas={resource: bound + 1})
+            assert refused.status == 403, refused.body
+            assert boss.ask("PATCH", target, quotas={resource: bound}).status == 200
+            assert admin(rig, "PATCH", target, quotas={resource: bound + 1}).status == 200
+            assert boss.ask("PATCH", target, quotas={resource: None}).status == 200

@@ -45,7 +45,7 @@ class QuotaRequest(Message):
 class SetQuotaRequest(Message):
     """Administrator: set the quotas in `values`, by resource; None removes one. The others stay.
 
-    Administrators of a tenant set those of its accounts and buckets, and see the tenant's.
+    Administrators of a tenant set those of its accounts, up to the built-in bounds, and buckets; they see the tenant's.
     """
 
     credential: Credential
