@@ -31,6 +31,7 @@ from client_proxy.core.composition import Composition
 from client_proxy.core.directory_client import DirectoryClient
 from client_proxy.core.incoming_blocks import kept, noted, of_size
 from client_proxy.core.left_out_chunks import LeftOutChunks, SentChunks
+from client_proxy.core.small_writes import SmallWrites
 from client_proxy.core.write_attempts import WriteAttempts, linked
 from client_proxy.metrics import SENT
 from lockstep_store.runtime.backoff import JITTER
@@ -104,6 +105,7 @@ class BlobWriter:
         self._monotonic = monotonic
         self._attempts = WriteAttempts(directory, sleep=sleep, monotonic=monotonic, jitter=jitter)
         self._sent = SentChunks()
+        self._small = SmallWrites(directory, upload)
 
     def write(
         self, item: BeginItem, blocks: Iterable[bytes], trailing_metadata: TrailingMetadata = no_trailing_metadata
@@ -190,9 +192,21 @@ class BlobWriter:
     def _write_held(self, item: BeginItem, chunks: list[Chunk], begun: BeginReplyItem | None) -> CommittedReply:
         manifest = Manifest((chunk.digest, chunk.length) for chunk in chunks)
         item = _known(item, manifest)
+        stream = SmallWrites.stream_of(chunks) if begun is None else None
+        outcomes: list[WriteReply | LockstepError | None] = []
+
+        def begin(item: BeginItem) -> BeginReplyItem:
+            answered = self._small.begin(item, stream or b"")
+            outcomes[:] = [answered.outcome]
+            return answered.begun
 
         def send(begun: BeginReplyItem, master: Holder) -> CommittedReply:
             ticket = begun.ticket or ""
+            sent = outcomes.pop() if outcomes else None
+            if isinstance(sent, LockstepError):
+                raise sent
+            if sent is not None:
+                return _committed(sent)
             try:
                 return _committed(self._upload.send_held(master, ticket, chunks))
             except MissingChunks:
@@ -201,7 +215,7 @@ class BlobWriter:
                 # The master has lost chunks that it had reported.
                 return _committed(self._upload.send_held(master, ticket, chunks, leave_out=False))
 
-        committed = self._attempts.with_masters(item, begun, send)
+        committed = self._attempts.with_masters(item, begun, send, begin if stream is not None else None)
         if len(chunks) > 1:
             self._cache.keep_written_manifest(manifest)
         elif chunks and chunks[0].data is not None:

@@ -137,6 +137,14 @@ class Upload:
             coalescer = self._coalescers.setdefault(url, coalescer)
         return coalescer
 
+    def send_small(self, url: str, items: list[SmallWrite]) -> list[WriteReply | LockstepError]:
+        """Send small writes to the master at `url` in one call; return each one's reply or refusal."""
+        crash_point("proxy.body.sending")
+        try:
+            return self._send_small(url, items)
+        except LockstepError as error:
+            return [error] * len(items)
+
     def _send_small(self, url: str, items: list[SmallWrite]) -> list[WriteReply | LockstepError]:
         request = SmallWritesRequest(items, hop="master")
         results = self._peer.call(url, SMALL_WRITES, request, timeout=self._held_seconds).results

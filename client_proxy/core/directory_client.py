@@ -141,17 +141,8 @@ SAFE_TO_REPEAT: frozenset[str] = frozenset(
             BUCKET_ENCRYPTION,
             NEW_DATA_KEY,
         ),  # they change nothing
-        *(
-            BEGIN,
-            GIVE_UP,
-            DELETE,
-            DELETE_MANY,
-            COPY,
-            MOVE_FOLDER,
-            DELETE_FOLDER,
-            ACQUIRE,
-            CREATE_UPLOAD,
-        ),  # their id identifies a repeat
+        *(BEGIN, GIVE_UP, DELETE, DELETE_MANY, COPY),  # their id identifies a repeat
+        *(MOVE_FOLDER, DELETE_FOLDER, ACQUIRE, CREATE_UPLOAD),  # likewise
         *(RENEW, DAMAGED, FSCK, RECOVER, EMPTY_TRASH),  # repeating them has no further effect
     )
 )
@@ -213,7 +204,7 @@ class DirectoryClient:
             self._send_lookups, max_batch=MAX_BATCH, max_in_flight=MAX_LOOKUPS_IN_FLIGHT
         )
         self._begins: Coalescer[BeginItem, BeginReplyItem] = Coalescer(
-            self._send_begins, max_batch=MAX_BATCH, max_in_flight=MAX_BEGINS_IN_FLIGHT
+            self.begin_all, max_batch=MAX_BATCH, max_in_flight=MAX_BEGINS_IN_FLIGHT
         )
         self._deletes: Coalescer[DeleteRequest, DeleteReply] = Coalescer(
             self._send_deletes, max_batch=MAX_DELETES, max_in_flight=MAX_DELETES_IN_FLIGHT
@@ -258,8 +249,17 @@ class DirectoryClient:
 
     def begin(self, item: BeginItem) -> BeginReplyItem:
         """Begin a write, or link known content. A repeated write id returns the version that it committed."""
+        return self.begin_in(item, self._begins.submit)
+
+    def begin_in(self, item: BeginItem, submit: Callable[[BeginItem], R]) -> R:
+        """The same, with a `submit` that calls `begin_all`, and is called again if that call is lost."""
         _check_shape(_begin_items, item)
-        return self._patiently(lambda _: self._begins.submit(item), BEGIN.path, repeatable=True)
+        return self._patiently(lambda _: submit(item), BEGIN.path, repeatable=True)
+
+    def begin_all(self, items: list[BeginItem]) -> list[BeginReplyItem | Exception]:
+        """Begin several writes in one call; each has its own outcome. The call may be lost."""
+        reply = self._peer.call(self.url, BEGIN, BeginRequest(items=items), timeout=CALL_SECONDS)
+        return [outcome.value if outcome.value is not None else _refusal(outcome) for outcome in reply.results]
 
     def delete(self, item: DeleteRequest) -> DeleteReply:
         """Delete a path, or one version of it. A repeated write id deletes nothing more."""
@@ -310,10 +310,6 @@ class DirectoryClient:
                 if isinstance(one, Found) and key is not None:
                     leases.keep(session, lease, key, one, sent)
         return found
-
-    def _send_begins(self, items: list[BeginItem]) -> list[BeginReplyItem | Exception]:
-        reply = self._peer.call(self.url, BEGIN, BeginRequest(items=items), timeout=CALL_SECONDS)
-        return [outcome.value if outcome.value is not None else _refusal(outcome) for outcome in reply.results]
 
     def _send_deletes(self, items: list[DeleteRequest]) -> list[DeleteReply | Exception]:
         if len(items) == 1:

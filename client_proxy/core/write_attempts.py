@@ -62,9 +62,15 @@ class WriteAttempts:
         self._unreachable_until: dict[str, float] = {}
 
     def with_masters(
-        self, item: BeginItem, begun: BeginReplyItem | None, use: Callable[[BeginReplyItem, Holder], R]
+        self,
+        item: BeginItem,
+        begun: BeginReplyItem | None,
+        use: Callable[[BeginReplyItem, Holder], R],
+        begin: Callable[[BeginItem], BeginReplyItem] | None = None,
     ) -> R | CommittedReply:
         """The result of `use` with the first master that works, or the version that the write id already has.
+
+        `begin` may also send the write: then `use` knows what came of that.
 
         A rejected ticket has expired, or a lock was granted since. Beginning again finds out whether the write is still
         allowed.
@@ -76,10 +82,9 @@ class WriteAttempts:
             item = msgspec.structs.replace(item, exclude=avoided)
         for attempts_left in reversed(range(ATTEMPTS)):
             try:
-                begun = begun or self._directory.begin(item)
+                begun = begun or (begin or self._begin)(item)
                 if begun.version is not None:
                     return linked(begun)
-                crash_point("proxy.begin.answered")
                 return use(begun, _master(begun))
             except (PreconditionFailed, NotFound, NotLoggedIn, Forbidden) as refusal:
                 if lost:
@@ -95,6 +100,12 @@ class WriteAttempts:
             begun = None
             self._sleep(pause_after(ATTEMPTS - attempts_left, PAUSE_SECONDS, jitter=self._jitter))
         raise Unavailable(f"{item.path!r} could not be written: every attempt failed; try again")
+
+    def _begin(self, item: BeginItem) -> BeginReplyItem:
+        begun = self._directory.begin(item)
+        if begun.version is None:
+            crash_point("proxy.begin.answered")
+        return begun
 
     def settled(self, item: BeginItem, error: LockstepError) -> CommittedReply:
         """The version of a failed write that was committed after all; else raise `error`, and it is never committed.

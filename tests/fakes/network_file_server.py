@@ -57,6 +57,8 @@ class FakeFileServer(FakeServer):
         self.manifests: dict[Digest, Manifest] = {}
         self.received: list[int] = []
         """Lengths of the chunks that arrived with their bytes."""
+        self.small_calls: list[int] = []
+        """How many small writes came with each call."""
         self.chunks_served = 0
         self.breaks_after: int | None = None
         """After how many bytes every reply is cut."""
@@ -90,6 +92,7 @@ class FakeFileServer(FakeServer):
 
     def answer(self, call: Call[Any, Any], request: Any) -> Any:
         if call is SMALL_WRITES:
+            self.small_calls.append(len(request.items))
             return SmallWritesReply([self._take_small(item) for item in request.items])
         assert call is MISSING_CHUNKS
         assert isinstance(request, MissingChunksRequest)

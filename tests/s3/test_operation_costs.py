@@ -23,9 +23,11 @@ from typing import Any
 
 import pytest
 
+from client_proxy.core import small_writes
 from directory_server.metadata.engines.sqlite.store import SqliteStore
 from lockstep_store.wire.messages.read_leases import READ_LEASES
 from lockstep_store.wire.messages.servers import SMALL_WRITES
+from lockstep_store.wire.messages.writes import BEGIN
 from tests.fakes import whole_cluster
 from tests.fakes.whole_cluster import LocalPeers
 from tests.s3.rig import S3Rig
@@ -249,12 +251,14 @@ def test_a_large_write_flushes_files_too(s3: Any, meter: CostMeter) -> None:
 def test_puts_of_many_clients_share_their_calls(
     meter: CostMeter, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """While one is under way, seven others of any path gather for the same master, and cost what one costs."""
+    """While one is under way, seven others of any path gather, and cost what one costs."""
+    monkeypatch.setattr(small_writes, "PATIENCE_SECONDS", 60.0)
+    monkeypatch.setattr(small_writes, "MAX_IN_FLIGHT", 1)
     rig = S3Rig(tmp_path_factory.mktemp("shared"), tmp_path_factory.getbasetemp() / "s3-certs", file_servers=3)
     s3 = rig.client()
     s3.create_bucket(Bucket=BUCKET)
     s3.put_object(Bucket=BUCKET, Key="warm", Body=os.urandom(4096))
-    waiting = rig.cluster.proxies["1"].files._writer._upload._coalescers
+    gathering = rig.cluster.proxies["1"].files._writer._small._calls
     entered, gathered = threading.Event(), threading.Event()
     ask = LocalPeers.ask
 
@@ -271,11 +275,12 @@ def test_puts_of_many_clients_share_their_calls(
         puts += [
             pool.submit(s3.put_object, Bucket=BUCKET, Key=f"{number}", Body=os.urandom(4096)) for number in range(1, 8)
         ]
-        wait_until(lambda: [len(each._waiting) for each in waiting.values() if each._waiting] == [7])
+        wait_until(lambda: len(gathering._waiting) == 7)
         gathered.set()
         assert all(put.result(60) for put in puts)
     rig.close()
     calls = Counter(cost.calls)
+    assert calls[BEGIN.path] == 2
     assert calls["/v1/commit"] == 2
     assert calls[SMALL_WRITES.path] == 2 + 2
     assert cost.flushes["directory"] == 2

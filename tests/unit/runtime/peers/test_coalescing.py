@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from lockstep_store.runtime.peers.coalescing import Coalescer
+from lockstep_store.runtime.peers.coalescing import WORTH_A_CALL, Coalescer
 from lockstep_store.runtime.storage.group_commit import GroupCommit
 from lockstep_store.wire.errors import NotFound, Unavailable
 from tests.waiting import wait_until
@@ -36,6 +36,68 @@ def test_concurrent_submits_share_a_round_trip() -> None:
         assert first.result(60) == 0
         assert [future.result(60) for future in rest] == [n * 10 for n in range(1, 9)]
     assert [len(batch) for batch in batches] == [1, 8]
+
+
+def test_with_patience_another_call_leaves_only_when_it_is_worth_one() -> None:
+    """A lone item under way holds up nobody. While there are two, three others wait; a fourth makes all four leave."""
+    release, batches = threading.Event(), []
+
+    def send(items: list[int]) -> list[int]:
+        batches.append(items)
+        if min(items) < 0:
+            assert release.wait(60)
+        return items
+
+    coalescer: Coalescer[int, int] = Coalescer(send, max_in_flight=3, patience=60.0)
+    with ThreadPoolExecutor(6) as pool:
+        held = [pool.submit(coalescer.submit, n) for n in (-1, -2)]
+        wait_until(lambda: len(batches) == 2)
+        others = [pool.submit(coalescer.submit, n) for n in range(1, WORTH_A_CALL)]
+        wait_until(lambda: len(coalescer._waiting) == WORTH_A_CALL - 1)
+        assert coalescer.submit(WORTH_A_CALL) == WORTH_A_CALL
+        assert sorted(other.result(60) for other in others) == list(range(1, WORTH_A_CALL))
+        assert not any(each.done() for each in held)
+        release.set()
+        assert [each.result(60) for each in held] == [-1, -2]
+    assert [len(batch) for batch in batches] == [1, 1, WORTH_A_CALL]
+
+
+def test_a_call_that_hangs_holds_up_nobody_for_longer_than_their_patience() -> None:
+    """Those that wait leave together, however many calls hang; when these are back, everything is as before."""
+    release, batches = threading.Event(), []
+
+    def send(items: list[int]) -> list[int]:
+        batches.append(items)
+        if 0 in items:
+            assert release.wait(60)
+        return items
+
+    coalescer: Coalescer[int, int] = Coalescer(send, patience=0.01)
+    with ThreadPoolExecutor(8) as pool:
+        hanging = [pool.submit(coalescer.submit, 0) for _ in range(3)]
+        wait_until(lambda: sum(len(batch) for batch in batches) == 3)
+        assert [coalescer.submit(n) for n in range(1, 4)] == [1, 2, 3]
+        assert not any(each.done() for each in hanging)
+        release.set()
+        assert [each.result(60) for each in hanging] == [0, 0, 0]
+    assert (coalescer._free_slots, coalescer._under_way) == (1, 0)
+    assert coalescer.submit(4) == 4
+
+
+def test_nobody_is_lost_between_patience_and_a_call_that_returns() -> None:
+    """Patience ends at any moment of a call; each item is sent once, and answered."""
+    sent: list[int] = []
+
+    def send(items: list[int]) -> list[int]:
+        assert len(items) <= 5
+        sent.extend(items)
+        return [item + 1 for item in items]
+
+    coalescer: Coalescer[int, int] = Coalescer(send, max_batch=5, max_in_flight=2, patience=0.0005)
+    with ThreadPoolExecutor(16) as pool:
+        assert list(pool.map(coalescer.submit, range(4000))) == list(range(1, 4001))
+    assert sorted(sent) == list(range(4000))
+    assert (coalescer._free_slots, coalescer._under_way) == (2, 0)
 
 
 @pytest.mark.parametrize("max_in_flight", [1, 3])
