@@ -12,6 +12,7 @@ from __future__ import annotations
 import mimetypes
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
 
 FOUND_TYPE = "s3:found-type"
 """The metadata name of a type that was found in the content. A type that the writer states, and one that the name says
@@ -89,7 +90,16 @@ _ZIP_NAME = 30
 
 def guessed_type(path: str) -> str:
     """Return the type suggested by the file's name."""
-    kind, packed = _TYPES.guess_type(path.rsplit("/", 1)[-1], strict=False)
+    name = path.rpartition("/")[2]
+    stem, dot, ending = name.rpartition(".")
+    if dot and f".{ending}" in _TYPES.encodings_map:  # `.tar.gz`: what is packed counts, too
+        ending = f"{stem.rpartition('.')[2]}.{ending}" if "." in stem else ending
+    return _type_of_ending(ending) if stem and dot else UNKNOWN_TYPE
+
+
+@lru_cache(maxsize=4096)
+def _type_of_ending(ending: str) -> str:
+    kind, packed = _TYPES.guess_type(f"x.{ending}", strict=False)
     if packed:
         return "application/gzip" if packed == "gzip" else UNKNOWN_TYPE
     if kind is None:
