@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine
 
 from lockstep_store.wire.codec import decoder
+from lockstep_store.wire.content_types import FOUND_TYPE
 from lockstep_store.wire.messages.files import CommittedReply, FileVersion
 from tests.fakes.wsgi import Answer
 from tests.properties.api_model import ADMIN, ApiModel, Bucket, Content, Refused, Version
@@ -184,6 +185,7 @@ class ApiMachine(RuleBasedStateMachine):
     def same_version(
         self, found: FileVersion, bucket: str, path: str, version: Version, *, current: bool, created: bool = False
     ) -> None:
+        own = {name: value for name, value in found.metadata.items() if name == FOUND_TYPE}
         expected = msgspec.structs.replace(
             found,
             bucket=self.bucket_name(bucket),
@@ -194,7 +196,7 @@ class ApiMachine(RuleBasedStateMachine):
             author=version.author,
             cursor=int(version.id),
             content_type=version.content_type,
-            metadata=version.metadata,
+            metadata=version.metadata | own,
             lock_number=version.lock_number,
             delete_marker=version.content is None,
             null_version=version.null,
