@@ -215,6 +215,7 @@ class DirectoryServer:
             hooks,
             self.repair.surplus.given_up,
             self.collector.note_done,
+            self.membership.note_counted,
             announced,
         )
         self.uploads = Uploads(store, self.clock, self.accounts, self.membership, hooks)

@@ -55,6 +55,8 @@ class HolderApi:
         components.inventories.note_done(peer.id, request.inventory_done)
         orders = components.repair.orders_for(peer.id)
         inventory = components.inventories.order_for(peer.id)
+        if inventory is None and (owed := components.membership.owed_inventory(peer.id)):
+            inventory = s.InventoryOrder(owed)
         drops = components.repair.surplus.offers_for(peer.id)
         with components.store.read() as reader:
             marks = components.epochs.marks(reader)

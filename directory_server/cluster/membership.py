@@ -7,6 +7,7 @@ its first heartbeat.
 
 from __future__ import annotations
 
+import secrets
 import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -48,6 +49,10 @@ class _Server:
     unreachable: bool = False
     avoided: bool = False
     saved: tuple[str, bool] = field(default=("", True))
+    registered: float = 0.0
+    """Directory time of its latest registration."""
+    owed_inventory: int = 0
+    """The id of an inventory that it has yet to take; 0: none."""
 
 
 class Membership:
@@ -94,7 +99,8 @@ class Membership:
             self._store.write(lambda tx: servers.save_server(tx, row))
             crash_point("directory.register.done")
             with self._mutex:
-                self._servers[id] = _Server(row, self._clock.now())
+                now = self._clock.now()
+                self._servers[id] = _Server(row, now, registered=now)
         log.info("file_server-%s registered at %s", id, request.url)
 
     def _row_to_register(self, id: str, request: RegisterRequest) -> ServerRow:
@@ -153,6 +159,8 @@ class Membership:
             server.heard = self._clock.now()
             server.unreachable = server.avoided = False
             server.report = request
+            if request.inventory_done == server.owed_inventory:
+                server.owed_inventory = 0
             changed = server.saved != (request.problem, request.healthy)
             server.saved = (request.problem, request.healthy)
         if changed:
@@ -167,6 +175,22 @@ class Membership:
             servers = [server for server in self._servers.values() if server.row.state != "removed"]
             reports = [server.report for server in servers if server.report is not None]
         return sum(report.stored_bytes for report in reports) if len(reports) == len(servers) else None
+
+    def note_counted(self, id: str, since: float) -> None:
+        """Note that a copy counts now whose write began at directory time `since`.
+
+        A server that has registered since then may have come back with an older disk, without the copy. The inventory
+        that follows a registration may have been over before the copy counted, so it owes another one.
+        """
+        with self._mutex:
+            server = self._servers.get(id)
+            if server is not None and server.registered > since:
+                server.owed_inventory = secrets.randbelow(1 << 52) + 1
+
+    def owed_inventory(self, id: str) -> int:
+        """The id of an inventory that the server has yet to take; 0: none."""
+        server = self._servers.get(id)
+        return server.owed_inventory if server is not None else 0
 
     def _save_usage(self, id: str, beat: HeartbeatRequest) -> None:
         usage = (beat.capacity_bytes, beat.free_bytes, beat.blobs, beat.stored_bytes, beat.problem)
@@ -348,7 +372,7 @@ class Membership:
             readable=state in ("up", "draining"),
             writable=candidate.writable,
             solid=state in ("up", "draining") and report is not None and report.healthy,
-            inventoried=report is not None and report.inventoried,
+            inventoried=report is not None and report.inventoried and not server.owed_inventory,
         )
 
     def infos(self) -> list[FileServerInfo]:

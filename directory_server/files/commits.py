@@ -60,7 +60,8 @@ class Commits:
     """Commits writes. Thread-safe. `ticket_seconds` bounds how long a write may take from begin to commit.
 
     `note_done` is called for every announced content whose ticket was committed. `given_up` returns whether a server
-    was allowed to drop its copy of a content at or after a directory time. `announced` ends read leases first.
+    was allowed to drop its copy of a content at or after a directory time. `note_counted` learns of each server whose
+    copy counts, and when the write began. `announced` ends read leases first.
     """
 
     def __init__(
@@ -74,6 +75,7 @@ class Commits:
         hooks: Hooks,
         given_up: Callable[[Reader, Digest, str, float], bool] = lambda reader, digest, server, since: False,
         note_done: Callable[[Digest], None] = lambda digest: None,
+        note_counted: Callable[[str, float], None] = lambda server, since: None,
         announced: Announced = unannounced,
     ) -> None:
         self._store = store
@@ -86,6 +88,7 @@ class Commits:
         self._versions = Versions(hooks)
         self._given_up = given_up
         self._note_done = note_done
+        self._note_counted = note_counted
         self._announced = announced
 
     def commit(self, items: Sequence[CommitItem], server_id: str) -> CommitReply:
@@ -187,12 +190,14 @@ class Commits:
         if ticket.digest is not None:
             tx.after_commit(partial(self._note_done, ticket.digest))
         tx.after_commit(COMMITS.labels("stored").inc)
+        for holder in holders:
+            tx.after_commit(partial(self._note_counted, holder, self._begun(ticket)))
         return CommitReplyItem(made, len(holders))
 
     def _counted_holders(self, tx: Tx, item: CommitItem, ticket: WriteTicket, server_id: str) -> list[str]:
         """Return the servers of this cluster that hold the blob, the caller first. TooFewHolders below the promise."""
         named = dict.fromkeys([server_id, *item.holders] if server_id in item.holders else item.holders)
-        begun = ticket.expires - self._ticket_seconds
+        begun = self._begun(ticket)
         ticketed = {holder.id: holder.store for holder in (ticket.master, *ticket.replicas, *ticket.spares)}
         stores: dict[str, str] = dict(tx.all(files.STORES))
         known = [
@@ -209,6 +214,9 @@ class Commits:
                 needed=promised,
             )
         return known
+
+    def _begun(self, ticket: WriteTicket) -> float:
+        return ticket.expires - self._ticket_seconds
 
 
 def _makes_a_version(ticket: WriteTicket | LockstepError) -> TypeGuard[WriteTicket]:

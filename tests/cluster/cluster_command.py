@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import subprocess
 import sys
@@ -104,3 +105,9 @@ def lockstep(cluster: ClusterHarness, *words: str | Path) -> subprocess.Complete
         },
         timeout=180,
     )
+
+
+def status_says(cluster: ClusterHarness, line: str) -> bool:
+    """Whether `lockstep status` says that the cluster is not healthy, for this reason among others."""
+    status = lockstep(cluster, "status")
+    return status.returncode in (1, 2) and re.search(line, status.stdout, re.MULTILINE) is not None

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
-from contextlib import closing
+import subprocess
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import NamedTuple
+
+import pytest
 
 from file_server.store.local.chunk_store import LocalChunkStore
 from file_server.store.local.disk_layout import DiskLayout
 from lockstep_store.runtime.storage.sealing import KeyRing, Sealer
 from lockstep_store.wire.digest import Digest
 from tests.cluster.cluster_harness import ClusterHarness
+
+SMALL_DISK = 256 << 20
 
 
 class Checked(NamedTuple):
@@ -48,3 +55,29 @@ def stop_and_check_disks(cluster: ClusterHarness, copies: int = 2) -> Checked:
     short = {str(digest): count for digest, count in found.items() if count < copies}
     assert not short, f"{len(short)} blobs have too few copies on disk: {dict(list(short.items())[:5])}"
     return Checked(versions, len(wanted), sum(found.values()))
+
+
+@contextmanager
+def small_disk(folder: Path) -> Iterator[None]:
+    """Mount a disk of 256 MiB at `folder`; skip the test where only root may."""
+    folder.mkdir(parents=True, exist_ok=True)
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={SMALL_DISK},mode=0700", "tmpfs", str(folder)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("only root can mount the small disk that this fills")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=False)
+
+
+@contextmanager
+def full(disk: Path) -> Iterator[None]:
+    """Fill a disk to its last byte."""
+    ballast = disk / "ballast"
+    with contextlib.suppress(OSError), ballast.open("wb", buffering=0) as file:
+        while True:
+            file.write(bytes(1 << 16))
+    try:
+        yield
+    finally:
+        ballast.unlink()

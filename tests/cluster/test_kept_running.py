@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import shutil
 import signal
-import subprocess
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 
 from local_cluster.processes import process_mark, send
 from local_cluster.records import RunLock
-from tests.cluster.cluster_command import get_file, listens, lockstep, put_file, put_when_ready, until_all_are_healthy
+from tests.cluster.cluster_command import (
+    get_file,
+    listens,
+    lockstep,
+    put_file,
+    put_when_ready,
+    status_says,
+    until_all_are_healthy,
+)
 from tests.cluster.cluster_harness import ClusterHarness
 from tests.cluster.conftest import MakeCluster
+from tests.cluster.disks import full, small_disk
 from tests.waiting import wait_until
 
 KEPT = {"LOCKSTEP_CLUSTER_RESTART": "yes"}
-SMALL_DISK = 256 << 20
 
 
 @pytest.fixture
@@ -170,32 +174,6 @@ def test_a_removed_file_server_stays_out(make_cluster: MakeCluster) -> None:
     assert "file_server 3" in until_all_are_healthy(cluster)
 
 
-@contextmanager
-def small_disk(folder: Path) -> Iterator[None]:
-    """Mount a disk of 256 MiB at `folder`; skip the test where only root may."""
-    folder.mkdir(parents=True, exist_ok=True)
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={SMALL_DISK},mode=0700", "tmpfs", str(folder)]
-    if subprocess.run(mount, capture_output=True, check=False).returncode:
-        pytest.skip("only root can mount the small disk that this fills")
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", "-l", str(folder)], check=False)
-
-
-@contextmanager
-def full(disk: Path) -> Iterator[None]:
-    """Fill a disk to its last byte."""
-    ballast = disk / "ballast"
-    with contextlib.suppress(OSError), ballast.open("wb", buffering=0) as file:
-        while True:
-            file.write(bytes(1 << 16))
-    try:
-        yield
-    finally:
-        ballast.unlink()
-
-
 def test_a_full_file_server_keeps_nothing_down_and_can_leave(make_cluster: MakeCluster) -> None:
     """Without a byte to write it does not start: the others take writes, both commands say which and why, and it runs
     again when there is room. One that fills up is drained when `remove` accepts it, and is left out afterwards."""
@@ -230,9 +208,3 @@ def test_a_full_file_server_keeps_nothing_down_and_can_leave(make_cluster: MakeC
         for number in range(12):
             assert get_file(cluster, f"{number}.txt") == f"content {number}".encode()
         assert cluster.command("--stop").returncode == 0
-
-
-def status_says(cluster: ClusterHarness, line: str) -> bool:
-    """Whether `lockstep status` says that the cluster is not healthy, for this reason among others."""
-    status = lockstep(cluster, "status")
-    return status.returncode in (1, 2) and re.search(line, status.stdout, re.MULTILINE) is not None

@@ -80,7 +80,17 @@ class DirectoryRig:
         self.writes = Writes(
             self.store, self.clock, people, self.locks, self.membership, self.signer, copies, TICKET_SECONDS, self.hooks
         )
-        self.commits = Commits(self.store, self.clock, self.locks, self.signer, copies, TICKET_SECONDS, self.hooks)
+        note_counted = self.membership.note_counted
+        self.commits = Commits(
+            self.store,
+            self.clock,
+            self.locks,
+            self.signer,
+            copies,
+            TICKET_SECONDS,
+            self.hooks,
+            note_counted=note_counted,
+        )
         self.buckets = buckets.Buckets(self.store, self.clock, self.hooks, self.locks.end_bucket)
         self.changes = Changes(self.store, people)
         self._write_numbers = itertools.count(1)

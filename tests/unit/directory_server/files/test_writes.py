@@ -420,3 +420,32 @@ def test_giving_up_needs_a_log_in(rig: DirectoryRig) -> None:
     with pytest.raises(NotLoggedIn):
         rig.writes.give_up(GiveUpRequest("", "write-given-up-1", "files", "a.txt"))
     assert rig.commit(begun, b"content").version.path == "a.txt"
+
+
+def test_a_server_that_registered_during_a_write_is_looked_at_again(rig: DirectoryRig) -> None:
+    """It may be back with an older disk, without the copy that counts now, and its first inventory may be over: until
+    it has taken another one, nobody else's copy is dropped because of its."""
+    before, during = rig.begin("a.txt"), rig.begin("b.txt")
+    rig.commit(before, b"committed before")
+    assert during.ticket is not None
+    ticket = rig.signer.verify(during.ticket, 0.0)
+    holders = [holder.id for holder in (ticket.master, *ticket.replicas)]
+    assert [rig.membership.owed_inventory(id) for id in holders] == [0, 0]
+    rig.time.advance(1.0)
+    back = holders[1]
+    rig.membership.register(back, RegisterRequest(f"https://server-{back}", f"store-{back}", zone=f"zone-{back}"))
+    rig.server_up(back)
+    assert rig.membership.statuses(0.0)[back].inventoried
+    rig.commit(during, b"in flight meanwhile")
+    assert rig.membership.owed_inventory(holders[0]) == 0
+    owed = rig.membership.owed_inventory(back)
+    assert owed
+    rig.server_up(back)
+    assert not rig.membership.statuses(0.0)[back].inventoried
+    beat = heartbeat(f"https://server-{back}", f"store-{back}")
+    beat.inventory_done = owed
+    assert rig.membership.heartbeat(back, beat)
+    assert rig.membership.owed_inventory(back) == 0
+    assert rig.membership.statuses(0.0)[back].inventoried
+    rig.commit(rig.begin("c.txt"), b"begun after it")
+    assert [rig.membership.owed_inventory(id) for id in ("1", "2", "3")] == [0, 0, 0]
