@@ -11,6 +11,7 @@ import { Shell } from './shell/Shell';
 import { useTexts } from './texts';
 
 // What most people do not open at once is loaded when they do.
+const AccountPage = lazy(() => import('./account/AccountPage').then((part) => ({ default: part.AccountPage })));
 const AdminPage = lazy(() => import('./admin/AdminPage').then((part) => ({ default: part.AdminPage })));
 const ClusterPage = lazy(() => import('./cluster/ClusterPage').then((part) => ({ default: part.ClusterPage })));
 const EditPage = lazy(() => import('./edit/EditPage').then((part) => ({ default: part.EditPage })));
@@ -54,6 +55,7 @@ function Page({ account }: { account: Account }) {
       {isForAdministrators && !account.admin && <Text>{texts.app.onlyAdministrators}</Text>}
       {place.page === 'cluster' && account.admin && <ClusterPage />}
       {place.page === 'admin' && account.admin && <AdminPage account={account} part={place.part} />}
+      {place.page === 'account' && <AccountPage name={account.name} />}
       {place.page === 'links' && <LinksPage />}
       {place.page === 'locks' && <LocksPage account={account} />}
     </PageBoundary>

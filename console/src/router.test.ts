@@ -12,6 +12,7 @@ describe('an address', () => {
     ['/console/cluster', { page: 'cluster' }],
     ['/console/admin', { page: 'admin', part: 'accounts' }],
     ['/console/admin/audit', { page: 'admin', part: 'audit' }],
+    ['/console/account', { page: 'account' }],
     ['/console/links', { page: 'links' }],
     [
       '/console/search?q=roof+%26+plan%3F&days=7',

@@ -6,6 +6,7 @@ export type Place =
   | { page: 'search'; search: Search }
   | { page: 'trash'; bucket: string }
   | { page: 'edit'; bucket: string; path: string }
+  | { page: 'account' }
   | { page: 'cluster' }
   | { page: 'admin'; part: 'accounts' | 'audit' }
   | { page: 'links' }
@@ -29,7 +30,8 @@ const BASE = '/console';
 export function placeOf(address: string): Place {
   const [pathname = '', query = ''] = address.split('?', 2);
   const parts = pathname.slice(BASE.length).split('/').filter(Boolean).map(decoded);
-  if (parts[0] === 'locks' || parts[0] === 'links' || parts[0] === 'cluster') return { page: parts[0] };
+  const [first] = parts;
+  if (first === 'locks' || first === 'links' || first === 'cluster' || first === 'account') return { page: first };
   if (parts[0] === 'trash' && parts[1]) return { page: 'trash', bucket: parts[1] };
   if (parts[0] === 'edit' && parts[2]) return { page: 'edit', bucket: parts[1] ?? '', path: parts[2] };
   if (parts[0] === 'admin') return { page: 'admin', part: parts[1] === 'audit' ? 'audit' : 'accounts' };
@@ -41,6 +43,7 @@ export function placeOf(address: string): Place {
 /** The address of a place; the opposite of `placeOf`. */
 export function addressOf(place: Place): string {
   switch (place.page) {
+    case 'account':
     case 'cluster':
     case 'links':
     case 'locks':

@@ -100,3 +100,24 @@ def test_an_account_is_bounded_locked_out_and_deleted(open_page: OpenPage, clust
     admin.page.get_by_role("row").nth(1).wait_for()
     assert admin.page.get_by_role("row").count() > 3
     assert admin.violations() == []
+
+
+def test_a_person_makes_and_revokes_keys(open_page: OpenPage, cluster: ClusterHarness) -> None:
+    """A key is shown once, works at once, and is refused as soon as it is revoked."""
+    me, person = f"{cluster.proxy_urls[1]}/api/v1/auth/me", open_page(1, **PHONE)
+    person.register("zara", PASSWORD)
+    person.page.get_by_role("link", name="zara", exact=True).click()
+    person.page.get_by_label("Name of the new API key").fill("backup job")
+    person.page.get_by_role("button", name="Create an API key").click()
+    key = person.page.locator(".secret").inner_text()
+    assert person.violations() == []
+    program = cluster.session(key)
+    assert program.get(me, timeout=60).json()["name"] == "zara"
+    person.page.get_by_label("Name of the new S3 key").fill("photos")
+    person.page.get_by_role("button", name="Create an S3 key").click()
+    person.row("photos").wait_for()
+    person.page.get_by_role("button", name="Revoke: backup job").click()
+    assert person.violations() == []
+    person.page.get_by_role("dialog").get_by_role("button", name="Revoke").click()
+    person.row("backup job").wait_for(state="detached")
+    assert program.get(me, timeout=60).status_code == 401

@@ -53,9 +53,13 @@ export function Shell({ account, onSignOut, children }: Props) {
           )}
         </nav>
         <Group gap="xs" wrap="nowrap" className="account">
-          <Text size="sm" truncate className="account-name">
+          <PlaceLink
+            to={{ page: 'account' }}
+            className="account-name"
+            aria-current={place.page === 'account' ? 'page' : undefined}
+          >
             {account.name}
-          </Text>
+          </PlaceLink>
           <Preferences />
           <Button size="xs" variant="default" onClick={onSignOut}>
             {texts.app.signOut}

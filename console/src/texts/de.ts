@@ -106,6 +106,26 @@ export const de: Texts = {
     deleteTitle: (name) => `Den Bucket „${name}“ löschen?`,
     deleteText: 'Nur ein leerer Bucket lässt sich löschen: ohne Dateien, ältere Versionen und gelöschte Dateien.',
   },
+  keys: {
+    title: (name) => `Schlüssel von ${name}`,
+    none: 'Es gibt keine.',
+    columns: { name: 'Name', id: 'Kennung', made: 'Angelegt', until: 'Bis', actions: 'Aktionen' },
+    made: 'Kopieren Sie ihn jetzt: Er wird nicht wieder gezeigt.',
+    revokeTitle: (name) => `Den Schlüssel „${name}“ widerrufen?`,
+    revokeText: 'Programme, die ihn benutzen, werden sofort abgewiesen.',
+    api: {
+      title: 'API-Schlüssel',
+      hint: 'Für Programme und die Kommandozeile. Sie dürfen, was Sie dürfen.',
+      name: 'Name des neuen API-Schlüssels',
+      create: 'API-Schlüssel anlegen',
+    },
+    s3: {
+      title: 'S3-Schlüssel',
+      hint: 'Für S3-Programme, an der Adresse jedes Proxys.',
+      name: 'Name des neuen S3-Schlüssels',
+      create: 'S3-Schlüssel anlegen',
+    },
+  },
   folders: {
     create: 'Neuer Ordner',
     createNow: 'Anlegen',

@@ -105,6 +105,26 @@ export const en = {
     deleteTitle: (name: string) => `Delete the bucket “${name}”?`,
     deleteText: 'Only an empty bucket can be deleted: one without files, older versions and deleted files.',
   },
+  keys: {
+    title: (name: string) => `Keys of ${name}`,
+    none: 'There are none.',
+    columns: { name: 'Name', id: 'Id', made: 'Created', until: 'Until', actions: 'Actions' },
+    made: 'Copy it now: it is not shown again.',
+    revokeTitle: (name: string) => `Revoke the key “${name}”?`,
+    revokeText: 'Programs that use it are refused at once.',
+    api: {
+      title: 'API keys',
+      hint: 'For programs and the command line. They may do what you may do.',
+      name: 'Name of the new API key',
+      create: 'Create an API key',
+    },
+    s3: {
+      title: 'S3 keys',
+      hint: 'For S3 programs, at the address of any proxy.',
+      name: 'Name of the new S3 key',
+      create: 'Create an S3 key',
+    },
+  },
   folders: {
     create: 'New folder',
     createNow: 'Create',
