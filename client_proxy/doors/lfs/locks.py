@@ -116,7 +116,11 @@ class LfsLocks:
 
     def listed(self, request: LfsRequest) -> LfsLocksReply:
         """A page of the locks on files of the repository, whichever door they came from."""
-        arguments = {name: values[0] for name, values in parse_qs(request.query, max_num_fields=20).items()}
+        try:
+            given = parse_qs(request.query, max_num_fields=20)
+        except ValueError as error:
+            raise BadRequest(f"the query cannot be read: {error}") from error
+        arguments = {name: values[0] for name, values in given.items()}
         found, after = self._page(request, arguments.get("cursor", ""), _limit(arguments.get("limit", "")))
         path, id = arguments.get("path"), arguments.get("id")
         shown = [one for one in (_shown(request, *each) for each in found) if path in (None, one.path)]

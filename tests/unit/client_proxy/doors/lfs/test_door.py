@@ -222,6 +222,7 @@ def test_locks_are_found_by_path_and_id_and_in_pages(ours: LfsRepo, theirs: LfsR
             break
     assert pages == made
     assert ours.send("GET", "locks?limit=x").status == 422
+    assert ours.send("GET", "locks?" + "&".join(["path=a"] * 30)).status == 422
     reply = theirs.send("POST", "locks/verify", {"ref": {"name": "refs/heads/main"}}).json
     assert (reply["ours"], reply["theirs"]) == ([], made)
 
