@@ -210,6 +210,7 @@ class DavChanging:
         found = self._resources.find(access, request.address, with_settings=True)
         if found.kind in ("root", "bucket"):
             raise Forbidden("a bucket has no properties that can be changed here")
+        write_conditions(request, found.version)
         leave = self._locks.demand(request, at(found))
         if changes.protected:
             return self._refused(found, changes, 403, "cannot-modify-protected-property")

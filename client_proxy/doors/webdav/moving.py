@@ -7,7 +7,7 @@ from contextlib import suppress
 from client_proxy.core.directory_calls import Directory
 from client_proxy.core.requests import Copy, new_write_id
 from client_proxy.doors.webdav.addresses import Address, href
-from client_proxy.doors.webdav.changing import DavChanging
+from client_proxy.doors.webdav.changing import DavChanging, write_conditions
 from client_proxy.doors.webdav.held_locks import HeldLocks, Leave, at
 from client_proxy.doors.webdav.replies import DavRefusal, empty_reply, problems_reply
 from client_proxy.doors.webdav.request import DavRequest
@@ -15,7 +15,7 @@ from client_proxy.doors.webdav.resources import ONLY_NEW, DavFiles, Resource, Re
 from lockstep_store.runtime.http.api import RawReply
 from lockstep_store.wire.errors import AlreadyExists, BadRequest, Forbidden, LockstepError, NotFound, PreconditionFailed
 from lockstep_store.wire.messages.files import NO_PRECONDITIONS, FileVersion
-from lockstep_store.wire.messages.folders import MOVE_FOLDER, MoveFolderRequest
+from lockstep_store.wire.messages.folders import MOVE_FOLDER, FolderChange, MoveFolderRequest
 from lockstep_store.wire.messages.locks import RELEASE, ReleaseRequest
 
 MAX_COPIED = 10_000
@@ -47,7 +47,8 @@ class DavMoving:
             if problems:
                 return problems_reply(problems)
         else:
-            self._copy_file(request, source, target, replaced, leave)
+            self._copy_file(request, source, target, leave)
+            self._clear_folder(request, replaced)
         return empty_reply(201 if replaced is None else 204)
 
     def move(self, request: DavRequest) -> RawReply:
@@ -63,7 +64,8 @@ class DavMoving:
             if reply is not None:
                 return reply
         else:
-            self._move_file(request, source, target, replaced, of_source, leave)
+            self._move_file(request, source, target, of_source, leave)
+            self._clear_folder(request, replaced)
         return empty_reply(201 if replaced is None else 204)
 
     def _prepared(
@@ -72,6 +74,7 @@ class DavMoving:
         """The source, the target's address, and what is there already."""
         access = request.access
         source = self._resources.find(access, request.address, with_settings=with_settings)
+        write_conditions(request, source.version)
         target = Address(request.destination.bucket, request.destination.path, source.is_folder)
         if source.kind in ("root", "bucket") or not target.path:
             raise Forbidden("a bucket is neither copied nor moved: copy or move what is in it")
@@ -90,11 +93,7 @@ class DavMoving:
 
     # ------------------------------------------------------------ files
 
-    def _copy_file(
-        self, request: DavRequest, source: Resource, target: Address, replaced: Resource | None, leave: Leave
-    ) -> None:
-        if replaced is not None and replaced.is_folder:
-            self._clear(request, replaced)
+    def _copy_file(self, request: DavRequest, source: Resource, target: Address, leave: Leave) -> None:
         if source.reserved_by is not None:
             self._changing.write_empty(request.access, target, leave.number)
             return
@@ -116,12 +115,9 @@ class DavMoving:
         request: DavRequest,
         source: Resource,
         target: Address,
-        replaced: Resource | None,
         of_source: Leave,
         leave: Leave,
     ) -> None:
-        if replaced is not None and replaced.is_folder:
-            self._clear(request, replaced)
         if source.reserved_by is not None:
             self._changing.write_empty(request.access, target, leave.number)
             self._release(request, of_source)
@@ -156,6 +152,11 @@ class DavMoving:
         access = request.access
         files = [] if alone else self._files_to_copy(access, source)
         if replaced is not None:
+            unreadable = next((file.path for file in files if not file.readable), None)
+            if unreadable is not None:
+                raise Forbidden(
+                    f"you may not read {unreadable!r}, so the folder cannot replace another: nothing was copied"
+                )
             self._clear(request, replaced)
         if alone or not any(file.path == source.path for file in files):
             with suppress(PreconditionFailed):
@@ -202,15 +203,23 @@ class DavMoving:
             raise DavRefusal(
                 423, "a folder cannot be moved while it is locked, not even by who locked it: unlock it first"
             )
-        access = request.access
-        if replaced is not None:
-            self._clear(request, replaced)
-        wanted = MoveFolderRequest(access, new_write_id(), source.bucket, source.folder, target.bucket, target.folder)
         try:
-            change = self._directory.call(MOVE_FOLDER, wanted)
+            change = self._begin_move(request, source, target)
         except AlreadyExists as error:
-            raise PreconditionFailed(str(error)) from error
-        return self._changing.finish(access, change)
+            if replaced is None:
+                raise PreconditionFailed(str(error)) from error
+            self._clear(request, replaced)  # only now: nothing else is in the way of the move
+            change = self._begin_move(request, source, target)
+        return self._changing.finish(request.access, change)
+
+    def _begin_move(self, request: DavRequest, source: Address, target: Address) -> FolderChange:
+        places = source.bucket, source.folder, target.bucket, target.folder
+        return self._directory.call(MOVE_FOLDER, MoveFolderRequest(request.access, new_write_id(), *places))
+
+    def _clear_folder(self, request: DavRequest, replaced: Resource | None) -> None:
+        """Delete the folder that a file has replaced. It is lost only once that is done."""
+        if replaced is not None and replaced.is_folder:
+            self._clear(request, replaced)
 
     def _clear(self, request: DavRequest, replaced: Resource) -> None:
         """Delete what a copy or move replaces. If the change itself fails afterwards, that is gone."""

@@ -127,7 +127,7 @@ class Folders:
         if not paths:
             raise NotFound(f"there is no folder {wanted.path!r} in bucket {wanted.bucket!r}", path=wanted.path)
         is_job = len(paths) > self._at_once
-        if is_job:
+        if is_job or wanted.kind == "move":  # before the target is judged: who is told that it is taken may clear it
             place.demand("s3:DeleteObject", paths[0])
         if wanted.kind == "move":
             target = standing(tx, wanted.to_bucket, person, self._clock.wall())

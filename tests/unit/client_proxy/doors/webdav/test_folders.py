@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from client_proxy.doors.webdav import moving
@@ -208,3 +210,56 @@ def test_what_a_large_change_leaves_is_named() -> None:
     assert b"423 Locked" in body
     with pytest.raises(Conflict):
         _Job("stopped").finish()
+
+
+@pytest.mark.parametrize("method", ["COPY", "MOVE"])
+@pytest.mark.parametrize("source", ["d/file", "d/"])
+@pytest.mark.parametrize("level", ["read", None])
+def test_what_is_refused_destroys_nothing_at_the_destination(
+    olga: DavPerson, eve: DavPerson, bucket: str, method: str, source: str, level: str | None
+) -> None:
+    """The folder at the destination is deleted when nothing else is in the way."""
+    olga.ask("MKCOL", f"{bucket}/d")
+    olga.put(f"{bucket}/d/file")
+    if level is not None:
+        grant = json.dumps({"path": "d/", "grants": [{"account": "eve", "level": level}]})
+        assert olga.api("PATCH", f"/access{bucket}", grant.encode()).status == 200
+    mine = f"/{eve.bucket()}/mine"
+    eve.ask("MKCOL", mine)
+    eve.put(f"{mine}/precious")
+    allowed = method == "COPY" and level == "read"
+    to = f"{mine}/" if source == "d/" else mine
+    assert eve.copy(f"{bucket}/{source}", to, method).status == (204 if allowed else 403)
+    assert eve.get(f"{mine}/precious").status == (404 if allowed else 200)
+    assert olga.get(f"{bucket}/d/file").status == 200
+    if allowed:
+        assert eve.get(f"{mine}/file" if source == "d/" else mine).status == 200
+
+
+def test_a_folder_moved_over_another_replaces_it(olga: DavPerson, bucket: str) -> None:
+    for name in ("a", "b"):
+        olga.ask("MKCOL", f"{bucket}/{name}")
+        olga.put(f"{bucket}/{name}/{name}")
+    assert olga.move(f"{bucket}/a/", f"{bucket}/b/").status == 204
+    assert olga.names(f"{bucket}/b/") == [f"/dav{bucket}/b/a"]
+    olga.put(f"{bucket}/file")
+    assert olga.move(f"{bucket}/file", f"{bucket}/b").status == 204
+    assert olga.names(f"{bucket}/") == [f"/dav{bucket}/b"]
+    olga.ask("MKCOL", f"{bucket}/c")
+    olga.put(f"{bucket}/c/c")
+    assert olga.move(f"{bucket}/c/", f"{bucket}/b").status == 204
+    assert olga.names(f"{bucket}/") == [f"/dav{bucket}/b/"]
+
+
+def test_copies_and_moves_obey_if_match(olga: DavPerson, bucket: str) -> None:
+    """Of what they copy or move, as every method that changes something."""
+    olga.put(f"{bucket}/a", b"1")
+    first = header(olga.get(f"{bucket}/a"), "ETag")
+    olga.put(f"{bucket}/a", b"2")
+    for method in ("COPY", "MOVE"):
+        assert olga.copy(f"{bucket}/a", f"{bucket}/b", method, If_Match=first).status == 412
+    assert olga.set_property(f"{bucket}/a", "color", "red", If_Match=first).status == 412
+    assert olga.names(f"{bucket}/") == [f"/dav{bucket}/a"]
+    second = header(olga.get(f"{bucket}/a"), "ETag")
+    assert olga.set_property(f"{bucket}/a", "color", "red", If_Match=second).status == 207
+    assert olga.move(f"{bucket}/a", f"{bucket}/b", If_Match=second).status == 201
