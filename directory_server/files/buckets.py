@@ -15,7 +15,7 @@ from directory_server.access.decisions import Standing, standing
 from directory_server.files.hooks import Hooks
 from directory_server.files.moment import WallClock
 from directory_server.metadata.statements import buckets as rows
-from directory_server.metadata.statements import files, journal, quotas, s3_settings, share_links, uploads
+from directory_server.metadata.statements import files, journal, quotas, s3_settings, share_links, totals, uploads
 from directory_server.metadata.statements.buckets import Bucket
 from directory_server.metadata.store import MetadataStore, Tx
 from directory_server.people.person import Person
@@ -158,6 +158,7 @@ class Buckets:
             s3_settings.drop_bucket_values(tx, name)
             uploads.drop_of_bucket(tx, name)
             share_links.drop_of_bucket(tx, name)
+            totals.forget_bucket(tx, name)
             self._end_locks(tx, name)
             rows.delete_bucket(tx, name)
             quotas.drop_quotas(tx, quotas.BUCKET, name)

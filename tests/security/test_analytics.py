@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import pytest
 
+from directory_server.files.analytics import DAY_SECONDS, note_today
 from directory_server.maintenance.fsck import check_metadata
 from directory_server.metadata.statements.consistency import TOTAL
 from tests.s3.rig import S3Rig
@@ -91,3 +93,20 @@ def test_rules_that_hide_files_hide_totals(ann: Person, ben: Person) -> None:
 )
 def test_what_makes_no_sense_is_refused(ann: Person, address: str) -> None:
     assert ann.ask("GET", f"/analytics/{address}").status == 400
+
+
+def test_who_takes_a_buckets_name_sees_nothing_of_its_days(rig: S3Rig, ann: Person, ben: Person) -> None:
+    """Its growth begins with it, whoever had a bucket of that name before."""
+    bucket, other = ann.bucket(), ann.bucket()
+    store, today = rig.cluster.directory.store, rig.cluster.directory.clock.wall()
+    for name in (bucket, other):
+        ann.put(name, "secret", b"12345")
+    for days in (3, 1):
+        store.write(partial(note_today, wall=today - days * DAY_SECONDS))
+    before = [one["files"] for one in ask(ann, f"growth?bucket={bucket}")["days"]]
+    assert before == [1, 1, 1]
+    assert ann.ask("DELETE", f"/files/{bucket}/secret").status == 200
+    assert ann.ask("DELETE", f"/buckets/{bucket}").status == 204
+    ben.s3.create_bucket(Bucket=bucket)
+    assert [one["files"] for one in ask(ben, f"growth?bucket={bucket}")["days"]] == [0]
+    assert [one["files"] for one in ask(ann, f"growth?bucket={other}")["days"]] == [1, 1, 1]

@@ -71,6 +71,15 @@ _FORGET_DAYS = Statement(text("DELETE FROM daily_total WHERE day < :oldest"))
 _FORGET_EMPTY = Statement(
     text("DELETE FROM daily_total WHERE day = :day AND bucket NOT IN (SELECT s.bucket FROM stored_total s)")
 )
+# From one day to the next, because the primary key begins with the day.
+_FORGET_BUCKET = Statement(
+    text(
+        "DELETE FROM daily_total WHERE bucket = :bucket AND day IN ("
+        "WITH RECURSIVE known(day) AS (SELECT min(day) FROM daily_total UNION ALL"
+        " SELECT (SELECT min(t.day) FROM daily_total t WHERE t.day > known.day) FROM known WHERE known.day IS NOT NULL)"
+        " SELECT day FROM known WHERE day IS NOT NULL)"
+    )
+)
 # Rows that have not changed are not written, nor noted in redo records.
 _NOTE_DAY = Statement(
     text(
@@ -131,6 +140,11 @@ def note_day(tx: Tx, day: int, oldest: int) -> None:
     tx.run(_FORGET_DAYS, oldest=oldest)
     tx.run(_FORGET_EMPTY, day=day)
     tx.run(_NOTE_DAY, day=day)
+
+
+def forget_bucket(tx: Tx, bucket: str) -> None:
+    """Forget the days of a bucket that is deleted: one of the same name may be somebody else's."""
+    tx.run(_FORGET_BUCKET, bucket=bucket)
 
 
 def folder(reader: Reader, bucket: str, name: str) -> tuple[int, int]:
