@@ -1,4 +1,4 @@
-"""What desktops send, in their order, as their makers' documents and protocol traces describe it."""
+"""Requests such as desktops make, in their order. They are written from what the protocols ask, and not recorded."""
 
 from __future__ import annotations
 
