@@ -25,6 +25,7 @@ from lockstep_store.wire.errors import (
     NotFound,
     NotLoggedIn,
     Overloaded,
+    PeerUnreachable,
     PreconditionFailed,
     StorageFull,
     TicketRefused,
@@ -76,6 +77,7 @@ class WriteAttempts:
         allowed.
         """
         lost = False
+        too_few: TooFewHolders | None = None
         if self._unreachable_until:
             now = self._monotonic()
             avoided = [id for id, until in list(self._unreachable_until.items()) if until > now]
@@ -92,10 +94,13 @@ class WriteAttempts:
                 raise
             except (Unavailable, TicketRefused) as error:
                 lost = lost or (begun is not None and _may_be_committed_late(error))
+                too_few = error if isinstance(error, TooFewHolders) else too_few
                 if not attempts_left or not (begun or item.exclude or isinstance(error, TooFewHolders)):
+                    # A last master that is gone too is a part of that problem, and says less.
+                    last = too_few if too_few is not None and isinstance(error, PeerUnreachable) else error
                     if lost:
-                        return self.settled(item, error)
-                    raise
+                        return self.settled(item, last)
+                    raise last from last.__cause__
                 item = msgspec.structs.replace(self.avoiding(item, begun, error), attempt=item.attempt + 1)
             begun = None
             self._sleep(pause_after(ATTEMPTS - attempts_left, PAUSE_SECONDS, jitter=self._jitter))

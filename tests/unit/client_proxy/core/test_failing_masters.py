@@ -60,6 +60,25 @@ def test_a_master_that_fails_before_the_commit_is_replaced(
     assert [item.attempt for item in rig.directory.begun] == [0, 1], "holders tell the late push of the first by it"
 
 
+def test_too_few_file_servers_are_said_also_when_the_last_master_is_gone(rig: ProxyRig) -> None:
+    """Masters change from attempt to attempt; one that is gone itself says less than one that misses others."""
+    rig.one.refuse_write, rig.one.refuse_writes_left = TooFewHolders("only 1 of 2 copies could be made"), 99
+    attempts, pauses = rig.writer._attempts, 0
+    original = attempts._sleep
+
+    def sleep(seconds: float) -> None:
+        nonlocal pauses
+        pauses += 1
+        rig.one.down = pauses == write_attempts.ATTEMPTS - 1
+        original(seconds)
+
+    attempts._sleep = sleep
+    with pytest.raises(TooFewHolders, match="only 1 of 2"):
+        put(rig, noise(8, 4096))
+    assert [item.attempt for item in rig.directory.begun] == list(range(write_attempts.ATTEMPTS))
+    assert versions(rig) == 0
+
+
 @pytest.mark.parametrize("size", [4096, 6 * MIB, 30 * MIB])
 def test_a_masters_answer_that_is_lost_after_the_commit_is_found_again(rig: ProxyRig, size: int) -> None:
     """The write is acknowledged with the version that was committed, and there is only that one."""
