@@ -45,7 +45,6 @@ import msgspec
 
 from lockstep_store.wire.chunking import Chunk
 from lockstep_store.wire.codec import decoder, encode
-from lockstep_store.wire.content_types import BEGINNING_BYTES
 from lockstep_store.wire.digest import DIGEST_BYTES, Digest, chunk_digest
 from lockstep_store.wire.errors import BadDigest, BadRequest, IncompleteBody, TooLarge
 from lockstep_store.wire.manifest import MAX_CHUNK_BYTES, MAX_CHUNKS, Manifest
@@ -54,6 +53,8 @@ CONTENT_TYPE = "application/vnd.lockstep.chunk-stream"
 MAGIC = b"LSC1"
 HAVE, BYTES, END, METADATA = 0, 1, 2, 3
 MAX_TRAILING_METADATA_BYTES = 8192
+BEGINNING_BYTES = 512
+"""Of a content, what shows its type (see `content_types`, which clients need not load)."""
 READ_BYTES = 256 * 1024
 """Bytes read at a time. The source buffers this much before it returns, in addition to the chunk itself."""
 

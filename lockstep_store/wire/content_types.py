@@ -3,7 +3,7 @@
 Which bytes mean what is from the MIME Sniffing standard (https://mimesniff.spec.whatwg.org/, sections 6 and 7) and the
 formats' own registrations at IANA. As there, nothing that could run scripts is ever found: without a name or a type
 that says so, HTML, SVG and scripts are plain text. The libraries for this were refused: `puremagic` 1.30 takes 240 µs a
-file, more than a commit, calls any ZIP archive a Word document and a text with the word "text" in it OpenDocument;
+file, as much as a commit, calls any ZIP archive a Word document and a text with the word "text" in it OpenDocument;
 `python-magic` needs a library of the system.
 """
 
@@ -14,12 +14,12 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 
+from lockstep_store.wire.chunk_stream import BEGINNING_BYTES
+
 FOUND_TYPE = "s3:found-type"
 """The metadata name of a type that was found in the content. A type that the writer states, and one that the name says
 at any time, count more: a file that is saved under a temporary name gets its type when it is renamed."""
 UNKNOWN_TYPE = "application/octet-stream"
-BEGINNING_BYTES = 512
-"""What a look at the content needs: all signatures are in there, and text shows what it is."""
 
 # Only Python's own table: a machine's mime.types file would make programs differ.
 _TYPES = mimetypes.MimeTypes()

@@ -270,3 +270,46 @@ def test_metadata_of_before_is_counted_when_it_is_upgraded(tmp_path: Path) -> No
         assert db.execute("SELECT files, bytes FROM folder_total WHERE folder = 'in/'").fetchall() == [(2, 6)]
         assert db.execute("SELECT sum(files), sum(versions) FROM stored_total").fetchall() == [(2, 2)]
         assert db.execute("SELECT blobs, bytes FROM content_total").fetchall() == [(2, 6)]
+
+
+def test_what_a_write_costs(rig: DirectoryRig) -> None:
+    """A total each for the version and the file, one row for each folder; nothing for what stays as it is."""
+    rig.bucket("kept", versioning="enabled", shared=True)
+
+    def ran(content: bytes, path: str = "in/deep/a.txt", **fields: Any) -> tuple[int, int]:
+        """How often a total and a folder's total changed."""
+        before = _changes(rig)
+        rig.write(path, content, bucket="kept", **fields)
+        return tuple(after - was for after, was in zip(_changes(rig), before, strict=True))  # type: ignore[return-value]
+
+    rig.store.write(_count_changes)
+    assert ran(b"12345") == (2, 3)
+    assert ran(b"54321") == (1, 0)
+    assert ran(b"123456") == (2, 3)
+    assert ran(b"123457", who="ben") == (3, 0)
+    assert ran(b"1", path="b.txt") == (2, 1)
+
+
+def _count_changes(tx: Tx) -> None:
+    connection = tx._cursor.connection  # type: ignore[attr-defined]
+    connection.execute("CREATE TEMP TABLE changes (total TEXT)")
+    for total in ("stored_total", "folder_total"):
+        for event in ("INSERT", "UPDATE"):
+            connection.execute(
+                f"CREATE TEMP TRIGGER note_{total}_{event} AFTER {event} ON main.{total}"
+                f" BEGIN INSERT INTO changes VALUES ('{total}'); END"
+            )
+
+
+def _changes(rig: DirectoryRig) -> tuple[int, int]:
+    found: list[int] = []
+
+    def read(tx: Tx) -> None:
+        rows = tx._cursor.connection.execute(  # type: ignore[attr-defined]
+            "SELECT count(*) FILTER (WHERE total = 'stored_total'), count(*) FILTER (WHERE total = 'folder_total')"
+            " FROM changes"
+        )
+        found.extend(rows.fetchone())
+
+    rig.store.write(read)
+    return found[0], found[1]
