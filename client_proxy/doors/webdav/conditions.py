@@ -11,6 +11,8 @@ from client_proxy.doors.webdav.addresses import Address, read_destination
 from lockstep_store.wire.errors import BadRequest, LockstepError
 
 MAX_HEADER = 8192
+MAX_RESOURCES = 20
+"""In one header; each costs a few calls to the directory."""
 TOKEN_SCHEME = "opaquelocktoken:"  # noqa: S105 - the scheme of an address
 _PART = re.compile(r'\s*(?:(\()|(\))|(Not)\b|<([^<>\s]{1,2048})>|\[((?:W/)?"[^"]{0,256}")\])\s*', re.IGNORECASE)
 _VERSION_BITS, _VARIANT_BITS = 8 << 76, 2 << 62
@@ -121,6 +123,8 @@ def read_if(header: str, host: str) -> IfHeader:
         at = found.end()
     if inside is not None or not lists:
         raise _bad(header, at)
+    if len({one.resource for one in lists}) > MAX_RESOURCES:
+        raise BadRequest(f"the header If has conditions on more than {MAX_RESOURCES} resources: send fewer")
     return IfHeader(lists)
 
 

@@ -7,7 +7,7 @@ import uuid
 import pytest
 
 from client_proxy.doors.webdav.addresses import Address
-from client_proxy.doors.webdav.conditions import State, has_joined, number_of, read_if, token_of
+from client_proxy.doors.webdav.conditions import MAX_RESOURCES, State, has_joined, number_of, read_if, token_of
 from lockstep_store.wire.errors import BadRequest
 
 HOST = "proxy:5000"
@@ -52,6 +52,14 @@ def test_what_holds(header: str, expected: bool) -> None:
 def test_another_syntax_is_refused(header: str) -> None:
     with pytest.raises(BadRequest):
         read_if(header, HOST)
+
+
+def test_a_header_asks_about_a_bounded_number_of_resources() -> None:
+    """Each costs calls to the directory, and one small request once made a thousand."""
+    many = [f"</dav/team/{number}> (<{MINE}>)" for number in range(MAX_RESOURCES + 1)]
+    with pytest.raises(BadRequest, match="send fewer"):
+        read_if(" ".join(many), HOST)
+    assert read_if(" ".join(many[1:] * 2), HOST).given
 
 
 @pytest.mark.parametrize("number", [1, 7, 2**62 - 1])
