@@ -12,7 +12,8 @@ from directory_server.people.look_alikes import skeleton
 from directory_server.people.person import Person
 from lockstep_store.wire.errors import AlreadyExists, Conflict, NotFound
 from lockstep_store.wire.messages.tenants import MAX_TENANTS, CreateTenantRequest, TenantInfo, TenantsReply
-from lockstep_store.wire.names import check_tenant
+from lockstep_store.wire.names import TENANT_SEPARATOR as SEPARATOR
+from lockstep_store.wire.names import check_tenant, quoted
 
 
 class Tenants:
@@ -29,7 +30,10 @@ class Tenants:
             return TenantsReply([_info(reader, one) for one in rows.every_tenant(reader)])
 
     def create(self, by: Person, request: CreateTenantRequest) -> TenantInfo:
-        """Make a tenant. AlreadyExists for a taken name, and for one that can be taken for another's."""
+        """Make a tenant. AlreadyExists for a taken name, and for one that can be taken for another's.
+
+        Conflict if accounts have such names already.
+        """
         name = check_tenant(request.name)
 
         def work(tx: Tx) -> TenantInfo:
@@ -41,8 +45,14 @@ class Tenants:
             if len(known) >= MAX_TENANTS:
                 raise Conflict(f"there are {MAX_TENANTS} tenants already: delete one first")
             rows.insert_tenant(tx, name, request.description, self._clock.wall())
+            made = _known(tx, name)
+            if made.accounts or made.buckets:  # of a version in which such a name meant nothing
+                raise Conflict(
+                    f"there are accounts or buckets of accounts whose names begin with {quoted(f'{name}{SEPARATOR}')}: "
+                    "they would be the tenant's; delete them first, or choose another name"
+                )
             self._audit.write(tx, "tenant made", by.account, name)
-            return _info(tx, _known(tx, name))
+            return _info(tx, made)
 
         return self._store.write(work)
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import pytest
 
+from directory_server.people.accounts import insert_account
+from directory_server.people.passwords import NOBODY
 from tests.fakes.whole_cluster import WholeCluster
 from tests.fakes.wsgi import Answer
 from tests.security.people import comparable
@@ -78,3 +81,14 @@ def test_administrators_make_no_name_that_looks_like_a_tenants(cluster: WholeClu
         assert refused.status == 400, (name, refused.body)
     group = cluster.ask("POST", "/groups", _json(name=f"a{WIDE_BACKSLASH}b"))
     assert group.status == 400, group.body
+
+
+def test_no_older_account_gets_into_a_new_tenant(cluster: WholeCluster) -> None:
+    """A name with a backslash may be from a version in which it meant nothing; the tenant is not made around it."""
+    insert = partial(insert_account, name="older\\ann", password=NOBODY, admin=False, at=0.0)
+    cluster.directory.store.write(insert)
+    refused = cluster.ask("POST", "/tenants", _json(name="older"))
+    assert refused.status == 409, refused.body
+    assert "older" not in {one["name"] for one in cluster.ask("GET", "/tenants").json["tenants"]}
+    assert cluster.ask("DELETE", "/users/older%5Cann").status == 204
+    assert cluster.ask("POST", "/tenants", _json(name="older")).status == 201
