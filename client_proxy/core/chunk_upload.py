@@ -139,7 +139,7 @@ class Upload:
 
     def send_small(self, url: str, items: list[SmallWrite]) -> list[WriteReply | LockstepError]:
         """Send small writes to the master at `url` in one call; return each one's reply or refusal."""
-        crash_point("proxy.body.sending")
+        crash_point("proxy.small.sending")
         try:
             return self._send_small(url, items)
         except LockstepError as error:

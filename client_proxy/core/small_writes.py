@@ -74,7 +74,7 @@ class SmallWrites:
         urls = [result.begun.master.url for result in results if isinstance(result, BegunWrite) and result.begun.master]
         if not urls:
             return results
-        crash_point("proxy.begin.answered")
+        crash_point("proxy.small.begun")
         url = Counter(urls).most_common(1)[0][0]
         places, items = [], []
         for place, result in enumerate(results):

@@ -95,6 +95,8 @@ CRASH_POINTS = {
     # a client proxy
     "proxy.begin.answered": "the directory has issued a ticket; nothing is sent",
     "proxy.body.sending": "a whole body is about to be sent to the master",
+    "proxy.small.begun": "the directory has issued the tickets of gathered small writes; nothing is sent",
+    "proxy.small.sending": "gathered small writes are about to be sent to their master",
     "proxy.window.sent": "a window of a large body is queued for sending",
     "proxy.write.answered": "the master has replied to a write; the client has no reply",
     "proxy.read.fetched": "chunks are fetched and checked and not served",
