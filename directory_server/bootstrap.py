@@ -142,6 +142,7 @@ class DirectoryServer:
         self.identity_providers = IdentityProviders(store, self.clock, sealer)
         self.quotas = Quotas(store, self.audit)
         self.locks = LockManager(store, self.clock, may_lock=self._may_lock)
+        self.users.end_locks = self.locks.end_account
         timing = Timing(settings.heartbeat_seconds, settings.suspect_seconds, settings.down_seconds)
         self.membership = Membership(store, self.clock, timing)
         self.collector = Collector(store, self.clock, settings.ticket_seconds)

@@ -332,6 +332,11 @@ class LockManager:
         """
         self._rules.end_bucket(tx, bucket)
 
+    def end_account(self, tx: Tx, account: str) -> None:
+        """End every lock and every place in line of an account that is being deleted: a later one of the same name
+        must not inherit them."""
+        self._rules.end_account(tx, account)
+
     def counts(self, tx: Reader) -> tuple[int, int]:
         """The number of locks, and of waiters."""
         return locks.count_locks(tx), waiters.count_waiters(tx)

@@ -199,12 +199,21 @@ class LockRules:
 
     def end_bucket(self, tx: Tx, bucket: str) -> None:
         """End every lock and every place with a path in the bucket; their paths in other buckets are handed on."""
+        places, held = waiters.waiters_in_bucket(tx, bucket), locks.locks_in_bucket(tx, bucket)
+        self._end_all(tx, places, held, f"bucket {bucket}")
+
+    def end_account(self, tx: Tx, account: str) -> None:
+        """End every lock and every place of the account; the paths are handed on."""
+        places, held = waiters.waiters_by_account(tx, account), locks.locks_by_account(tx, account)
+        self._end_all(tx, places, held, f"account {account}")
+
+    def _end_all(self, tx: Tx, places: Iterable[WaiterRow], held: Iterable[LockRow], ended: str) -> None:
         freed: dict[LockPath, None] = {}
-        for waiter in waiters.waiters_in_bucket(tx, bucket):
+        for waiter in places:
             self._remove_waiter(tx, waiter)
             freed.update(dict.fromkeys(waiter.paths))
-        for lock in locks.locks_in_bucket(tx, bucket):
-            log.info("lock %d of %s ended with bucket %s", lock.number, lock.party, bucket)
+        for lock in held:
+            log.info("lock %d of %s ended with %s", lock.number, lock.party, ended)
             self._delete(tx, lock)
             freed.update(dict.fromkeys(lock.paths))
         self._hand_on(tx, freed)

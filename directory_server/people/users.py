@@ -7,6 +7,7 @@ storage keys.
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable
 
 from directory_server.metadata.statements import (
     access,
@@ -73,6 +74,8 @@ class Users:
         self._log_ins = log_ins
         self._accounts = accounts
         self._factors = factors
+        self.end_locks: Callable[[Tx, str], None] = lambda tx, account: None
+        """Ends the locks and places in line of an account that is being deleted."""
         self._audit = audit
 
     def all(self, by: Person) -> UsersReply:
@@ -179,6 +182,7 @@ class Users:
                 people.DELETE_ACCOUNT,
             ):
                 tx.run(statement, of_account=user.name)
+            self.end_locks(tx, user.name)
             access.drop_grants_of(tx, user.name, tenant_of(user.name))
             journal.disown_past_buckets(tx, user.name)
             _end_invitations(tx, user)

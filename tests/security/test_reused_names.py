@@ -75,6 +75,37 @@ def test_who_takes_an_accounts_name_sees_nothing_of_its_own(rig: S3Rig) -> None:
     assert shared in before
 
 
+def test_a_deleted_accounts_locks_and_places_end_with_it(rig: S3Rig) -> None:
+    """Who takes the name can neither renew nor release them, and who waits for them is next at once."""
+    holder, waiter, next_one = Account(rig, "holds"), Account(rig, "waits"), Account(rig, "next")
+
+    def acquire(account: Account, path: str, wait: float) -> Any:
+        paths = [{"bucket": "files", "path": path}]
+        return account.ask(
+            "POST",
+            "/locks",
+            paths=paths,
+            request_id=f"request-of-{account.name}-for-{path}",
+            wait_seconds=wait,
+            queue=True,
+        )
+
+    held, own = acquire(holder, "wanted", 0), acquire(waiter, "behind", 0)
+    assert (held.status, own.status) == (200, 200), held.body
+    assert acquire(waiter, "wanted", 0.01).status == 202
+    assert acquire(next_one, "wanted", 0.01).status == 202
+    delete(rig, waiter.name)
+    delete(rig, holder.name)
+    now = next_one.ask("GET", "/locks").json
+    assert [(lock["account"], lock["paths"][0]["path"]) for lock in now["locks"]] == [("next", "wanted")]
+    assert now["waiters"] == []
+    again = Account(rig, holder.name)
+    lock = f"/locks/{held.json['lock']['id']}"
+    assert again.ask("PUT", lock, lease_seconds=60).json["code"] == "lock_stale"
+    assert again.ask("DELETE", lock).status == 204, "it has ended, whoever asks"
+    assert [one["account"] for one in again.ask("GET", "/locks").json["locks"]] == ["next"]
+
+
 def test_who_takes_a_tenants_name_sees_nothing_of_it(rig: S3Rig) -> None:
     """Neither the journal of its deleted buckets, shared or not, nor its audit."""
     tenant = f"reused-{next(_numbers)}"

@@ -48,6 +48,7 @@ _LOCKS_IN_BUCKET = Statement(
     .where(lock.c.number.in_(select(lock_path.c.lock_number).where(lock_path.c.bucket == bindparam("bucket"))))
     .order_by(lock.c.number)
 )
+_LOCKS_BY_ACCOUNT = Statement(select(*_LOCK).where(lock.c.account == bindparam("account")).order_by(lock.c.number))
 _COUNT_LOCKS = Statement(select(func.count()).select_from(lock))
 _TAKEN = Statement(
     select(literal(1)).where(
@@ -141,6 +142,11 @@ def locks_after(reader: Reader, number: int, count: int) -> list[LockRow]:
 def locks_in_bucket(reader: Reader, bucket: str) -> list[LockRow]:
     """Return every lock on at least one path in the bucket."""
     return [_lock_row(row) for row in reader.all(_LOCKS_IN_BUCKET, bucket=bucket)]
+
+
+def locks_by_account(reader: Reader, account: str) -> list[LockRow]:
+    """Return every lock of the account."""
+    return [_lock_row(row) for row in reader.all(_LOCKS_BY_ACCOUNT, account=account)]
 
 
 def count_locks(reader: Reader) -> int:

@@ -71,6 +71,7 @@ _WAITERS_IN_BUCKET = Statement(
     .where(waiter.c.seq.in_(select(waiter_path.c.seq).where(waiter_path.c.bucket == bindparam("bucket"))))
     .order_by(waiter.c.seq)
 )
+_WAITERS_BY_ACCOUNT = Statement(select(*_WAITER).where(waiter.c.account == bindparam("account")).order_by(waiter.c.seq))
 _COUNT_WAITERS = Statement(select(func.count()).select_from(waiter))
 _INSERT_WAITER = Statement(
     insert(waiter).values({c.name: bindparam(c.name) for c in _WAITER[1:]}).returning(waiter.c.seq)
@@ -146,6 +147,11 @@ def waiters_after(reader: Reader, seq: int, count: int) -> list[WaiterRow]:
 def waiters_in_bucket(reader: Reader, bucket: str) -> list[WaiterRow]:
     """Return every waiter for at least one path in the bucket."""
     return [_waiter_row(row) for row in reader.all(_WAITERS_IN_BUCKET, bucket=bucket)]
+
+
+def waiters_by_account(reader: Reader, account: str) -> list[WaiterRow]:
+    """Return every place in line of the account."""
+    return [_waiter_row(row) for row in reader.all(_WAITERS_BY_ACCOUNT, account=account)]
 
 
 def count_waiters(reader: Reader) -> int:
