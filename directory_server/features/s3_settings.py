@@ -21,7 +21,7 @@ from directory_server.metadata.statements import buckets, files, s3_settings
 from directory_server.metadata.statements.buckets import Bucket
 from directory_server.metadata.store import MetadataStore, Reader, Row, Tx
 from directory_server.people.person import People
-from lockstep_store.wire.errors import BadRequest, TooLarge
+from lockstep_store.wire.errors import BadRequest, PreconditionFailed, TooLarge
 from lockstep_store.wire.messages.base import Nothing
 from lockstep_store.wire.messages.kms import BucketEncryptionRequest
 from lockstep_store.wire.messages.s3 import (
@@ -110,7 +110,10 @@ class S3Settings:
             return reply
 
     def put_of_version(self, request: PutObjectSettingRequest) -> ObjectSettingsReply:
-        """Change one setting and return all. Durable on return, safe to repeat."""
+        """Change one setting and return all. Durable on return, safe to repeat.
+
+        PreconditionFailed when it is no longer what the caller says that it is.
+        """
         person = self._people.identify(request.credential)
         check_key(request.path)
         check_setting_name(request.name)
@@ -131,6 +134,8 @@ class S3Settings:
             if request.name == access_settings.ACL and value is not None:
                 value = place.lists.settled_acl(value, "object", place.lists.owner_of(row))
             before = s3_settings.version_values(tx, row[2]).get(request.name)
+            if request.if_value is not None and before not in (request.if_value or None, value):
+                raise PreconditionFailed(f"the setting {request.name!r} has changed: read it again")
             s3_settings.put_version_value(tx, row[2], request.name, value)
             event = _event(request.name, before, value)
             if event:

@@ -13,8 +13,9 @@ from client_proxy.doors.webdav.held_locks import HeldLocks, at, locked, tag_of
 from client_proxy.doors.webdav.properties import MAX_DEAD_CHARACTERS, PropertyChanges, dead_of, response_of, stored_form
 from client_proxy.doors.webdav.replies import empty_reply, problems_reply, xml_reply
 from client_proxy.doors.webdav.request import DavRequest
-from client_proxy.doors.webdav.resources import DavFiles, Resource, Resources
+from client_proxy.doors.webdav.resources import ONLY_NEW, DavFiles, Resource, Resources
 from client_proxy.doors.webdav.xml import document, empty
+from lockstep_store.runtime.backoff import JITTER, pause_after
 from lockstep_store.runtime.http import conditions
 from lockstep_store.runtime.http.api import RawReply
 from lockstep_store.wire.errors import (
@@ -25,6 +26,7 @@ from lockstep_store.wire.errors import (
     MethodNotAllowed,
     NotFound,
     PreconditionFailed,
+    Unavailable,
     from_problem,
 )
 from lockstep_store.wire.messages.buckets import CREATE_BUCKET, CreateBucketRequest
@@ -42,6 +44,10 @@ from lockstep_store.wire.messages.s3 import DEAD_PROPERTIES, PUT_OBJECT_SETTING,
 LONGEST_CHANGE_SECONDS = 25.0
 """How long a request waits for a large folder's change, which goes on by itself afterwards."""
 _STEP_SECONDS = 0.25
+PROPERTY_ATTEMPTS = 12
+"""How often a PROPPATCH begins again because others have changed the properties."""
+_FIRST_PAUSE_SECONDS = 0.01
+_LONGEST_PAUSE_SECONDS = 0.5
 SMALL_BYTES = 256 * 1024
 """Content up to this size has arrived before a refusal could spare it."""
 
@@ -205,40 +211,56 @@ class DavChanging:
 
     def proppatch(self, request: DavRequest) -> RawReply:
         """Change dead properties, all or none of them."""
-        access = request.access
         changes = PropertyChanges(request.xml())
-        found = self._resources.find(access, request.address, with_settings=True)
-        if found.kind in ("root", "bucket"):
-            raise Forbidden("a bucket has no properties that can be changed here")
-        write_conditions(request, found.version)
-        leave = self._locks.demand(request, at(found))
-        if changes.protected:
-            return self._refused(found, changes, 403, "cannot-modify-protected-property")
-        properties = dead_of(found)
-        for name, xml in changes.items:
-            properties.pop(name, None)
-            if xml is not None:
-                properties[name] = xml
-        stored = stored_form(properties)
-        if stored is not None and len(stored) > MAX_DEAD_CHARACTERS:
-            return self._refused(found, changes, 507, "")
-        version, settings = found.version, {} if stored is None else {DEAD_PROPERTIES: stored}
-        if found.reserved_by is not None:
-            self.write_empty(access, found.address, leave.number, settings)
-        elif version is None:  # a folder that exists by its files alone
-            self._resources.make_folder(access, found.address, settings)
-        else:
-            place = (found.address.bucket, found.path, version.version)
-            setting = PutObjectSettingRequest(access, *place, name=DEAD_PROPERTIES, value=stored)
-            self._directory.call(PUT_OBJECT_SETTING, setting)
-        names = " ".join(empty(name) for name, _ in changes.items)
-        return xml_reply(207, document("multistatus", [response_of(found.href, [(names, 200)])]))
+        for failures in range(1, PROPERTY_ATTEMPTS + 1):
+            found = self._resources.find(request.access, request.address, with_settings=True)
+            if found.kind in ("root", "bucket"):
+                raise Forbidden("a bucket has no properties that can be changed here")
+            held_to = write_conditions(request, found.version).if_version
+            leave = self._locks.demand(request, at(found))
+            if changes.protected:
+                return self._refused(found, changes, 403, "cannot-modify-protected-property")
+            stored = stored_form(changes.made_to(dead_of(found)))
+            if stored is not None and len(stored) > MAX_DEAD_CHARACTERS:
+                return self._refused(found, changes, 507, "")
+            if self._store_properties(request.access, found, stored, held_to, leave.number):
+                names = " ".join(empty(name) for name, _ in changes.items)
+                return xml_reply(207, document("multistatus", [response_of(found.href, [(names, 200)])]))
+            self._sleep(pause_after(failures, _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS, JITTER))
+        raise Unavailable("others change the properties of this file again and again: send the request once more")
+
+    def _store_properties(
+        self, access: str, found: Resource, stored: str | None, version: str | None, number: int | None
+    ) -> bool:
+        """Replace the dead properties that were found, of the file's current version unless `version` names one.
+
+        False if others have changed them since, or made the file.
+        """
+        settings = {} if stored is None else {DEAD_PROPERTIES: stored}
+        with suppress(PreconditionFailed):
+            if found.reserved_by is not None:
+                self.write_empty(access, found.address, number, settings, ONLY_NEW)
+            elif found.version is None:  # a folder that exists by its files alone
+                self._resources.make_folder(access, found.address, settings)
+            else:
+                place = (found.address.bucket, found.path, version)
+                before = found.version.settings.get(DEAD_PROPERTIES, "")
+                change = PutObjectSettingRequest(access, *place, DEAD_PROPERTIES, stored, if_value=before)
+                self._directory.call(PUT_OBJECT_SETTING, change)
+            return True
+        return False
 
     def write_empty(
-        self, access: str, address: Address, number: int | None, settings: dict[str, str] | None = None
+        self,
+        access: str,
+        address: Address,
+        number: int | None,
+        settings: dict[str, str] | None = None,
+        preconditions: Preconditions = NO_PRECONDITIONS,
     ) -> None:
         """Store a file without content, where until now only a lock was."""
-        write = Write(access, address.bucket, address.path, size=0, lock_number=number, settings=settings or {})
+        place = (access, address.bucket, address.path)
+        write = Write(*place, size=0, lock_number=number, settings=settings or {}, preconditions=preconditions)
         self._files.write(write, ())
 
     def _refused(self, found: Resource, changes: PropertyChanges, status: int, condition: str) -> RawReply:

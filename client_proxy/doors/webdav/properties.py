@@ -211,6 +211,15 @@ class PropertyChanges:
         if not self.items:
             raise BadRequest("DAV:propertyupdate names no property")
 
+    def made_to(self, properties: Mapping[XmlName, str]) -> dict[XmlName, str]:
+        """Return the properties after the changes."""
+        changed = dict(properties)
+        for name, xml in self.items:
+            changed.pop(name, None)
+            if xml is not None:
+                changed[name] = xml
+        return changed
+
     @property
     def protected(self) -> list[XmlName]:
         """Those that nobody can change."""

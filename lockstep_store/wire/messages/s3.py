@@ -245,6 +245,9 @@ class PutObjectSettingRequest(ObjectSettingsRequest):
     bypass_governance: bool = False
     """Shorten or end even a retention in governance mode, if the caller is the owner, an administrator, or allowed by
     the policy."""
+    if_value: SettingText | None = None
+    """What the setting must still be, else PreconditionFailed; empty for no setting, None for anything. It may also be
+    `value` already, as after a repeated call."""
 
 
 class ObjectSettingsReply(Message):

@@ -13,7 +13,15 @@ from directory_server.metadata.statements import s3_keys
 from directory_server.people.access_keys import MAX_KEYS, S3Keys
 from directory_server.people.person import Person
 from lockstep_store.runtime.storage.sealing import KeyRing, Sealer
-from lockstep_store.wire.errors import BadRequest, Conflict, DamagedChunk, Forbidden, NotFound, NotLoggedIn
+from lockstep_store.wire.errors import (
+    BadRequest,
+    Conflict,
+    DamagedChunk,
+    Forbidden,
+    NotFound,
+    NotLoggedIn,
+    PreconditionFailed,
+)
 from lockstep_store.wire.messages.files import LookupItem
 from lockstep_store.wire.messages.s3 import (
     BucketSettingRequest,
@@ -196,6 +204,27 @@ def test_a_buckets_settings_are_its_owners(rig: DirectoryRig, s3_settings: S3Set
     rig.buckets.delete(Person("ann", False, "s"), "mine")
     rig.bucket("mine", who="ann")
     assert s3_settings.of_bucket(BucketSettingRequest("ann", "mine", "cors")).value is None
+
+
+def test_a_setting_is_changed_only_while_it_is_what_the_caller_says(rig: DirectoryRig, s3_settings: S3Settings) -> None:
+    """An older proxy says nothing, and changes it whatever it is. A repeated call changes nothing more."""
+    rig.commit(rig.begin("a.txt"), b"one")
+
+    def put(value: str | None, if_value: str | None) -> str | None:
+        request = PutObjectSettingRequest("ann", "files", "a.txt", name="hold", value=value, if_value=if_value)
+        return s3_settings.put_of_version(request).settings.get("hold")
+
+    assert put("1", "") == "1"
+    assert put("1", "") == "1"
+    for stale in ("", "2"):
+        with pytest.raises(PreconditionFailed):
+            put("3", stale)
+        with pytest.raises(PreconditionFailed):
+            put(None, stale)
+    assert put("4", "1") == "4"
+    assert put("5", None) == "5"
+    assert put(None, "5") is None
+    assert put(None, "5") is None
 
 
 def test_a_versions_settings_go_with_the_version(rig: DirectoryRig, s3_settings: S3Settings) -> None:

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 
-from tests.fakes.webdav import DavPerson, message, tree
+from client_proxy.core.requests import Write
+from client_proxy.doors.webdav import changing
+from lockstep_store.wire.messages.s3 import PUT_OBJECT_SETTING
+from tests.fakes.webdav import DavPerson, DavRig, message, token, tree
+from tests.fakes.wsgi import Answer
 
 SPACE = "urn:test"
 
@@ -25,6 +32,64 @@ def test_dead_properties_stay_with_their_file(olga: DavPerson, bucket: str) -> N
         assert olga.property(f"{bucket}/{path}", "color", SPACE) == "red & blue", path
     for path in ("d", "f/"):
         assert olga.property(f"{bucket}/{path}", "color", SPACE) == "of the folder", path
+
+
+class _Others:
+    """Do something just before a proxy changes a setting, or writes a file: `times` times."""
+
+    def __init__(self, rig: DavRig, monkeypatch: pytest.MonkeyPatch, act: Callable[[int], Answer], times: int) -> None:
+        self.left = times
+        for target, name in ((rig.directory, "call"), (rig.files, "write")):
+            monkeypatch.setattr(target, name, self._after(getattr(target, name), act, rig))
+
+    def _after(self, original: Callable[..., Any], act: Callable[[int], Answer], rig: DavRig) -> Callable[..., Any]:
+        def passed_on(first: Any, *others: Any, **options: Any) -> Any:
+            if self.left and (first is PUT_OBJECT_SETTING or isinstance(first, Write)):
+                number, self.left = self.left, 0
+                assert act(number).status in (204, 207)
+                self.left = number - 1
+            return original(first, *others, **options)
+
+        return passed_on
+
+
+@pytest.mark.parametrize("path", ["file", "folder/", "locked"])
+def test_clients_that_change_properties_at_once_all_keep_theirs(
+    rig: DavRig, olga: DavPerson, bucket: str, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a file, of a folder that exists by its files alone, and of what was only locked until now."""
+    address, headers = f"{bucket}/{path}", {}
+    olga.put(f"{bucket}/file")
+    olga.api("PUT", f"/files{bucket}/folder/file", b"x")
+    if path == "locked":
+        headers = {"If": f"({token(olga.lock(address))})"}
+    _Others(rig, monkeypatch, lambda number: olga.set_property(address, f"other{number}", "theirs", **headers), 3)
+    assert olga.set_property(address, "mine", "mine", **headers).status == 207
+    found = {name: olga.property(address, name, SPACE) for name in ("mine", "other1", "other2", "other3")}
+    assert found == {"mine": "mine", "other1": "theirs", "other2": "theirs", "other3": "theirs"}
+
+
+def test_a_property_set_while_the_file_is_written_stays_with_the_file(
+    rig: DavRig, olga: DavPerson, bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    olga.put(f"{bucket}/a", b"1")
+    olga.set_property(f"{bucket}/a", "color", "red")
+    _Others(rig, monkeypatch, lambda _: olga.put(f"{bucket}/a", b"2"), 1)
+    assert olga.set_property(f"{bucket}/a", "size", "large").status == 207
+    assert olga.get(f"{bucket}/a").body == b"2"
+    assert [olga.property(f"{bucket}/a", name, SPACE) for name in ("color", "size")] == ["red", "large"]
+
+
+def test_a_proppatch_that_others_always_overtake_asks_to_be_repeated(
+    rig: DavRig, olga: DavPerson, bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(changing, "PROPERTY_ATTEMPTS", 3)
+    olga.put(f"{bucket}/a")
+    _Others(rig, monkeypatch, lambda number: olga.set_property(f"{bucket}/a", "color", str(number)), 3)
+    refused = olga.set_property(f"{bucket}/a", "mine", "mine")
+    assert refused.status == 503
+    assert "send the request once more" in message(refused)
+    assert olga.property(f"{bucket}/a", "mine", SPACE) is None
 
 
 def test_a_folder_that_nobody_created_can_have_properties(olga: DavPerson, bucket: str) -> None:
