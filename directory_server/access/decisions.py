@@ -80,15 +80,17 @@ class Standing:
     def __post_init__(self) -> None:
         owner, person = self.ground.bucket.owner, self.person
         if TENANT_SEPARATOR in owner or TENANT_SEPARATOR in person.account:
-            person = self.person = tenancy.judged_as(person, self.bucket, self.ground.rules)
+            person = self.person = tenancy.judged_as(person, self.bucket, self.ground.rules, self.reader)
             self.hidden = not person.account
         admin = person.admin or person.tenant_admin or (person.limits is not None and person.limits.admin)
         self.trusted = admin or (bool(person.account) and person.account == owner)
         access = person.access
-        if access is not None and not self.hidden and (access.owner or access.source_owner):
+        if access is not None and (access.owner or access.source_owner):
             other = self.is_source or (bool(access.source_action) and access.bucket != self.bucket.name)
             expected = access.source_owner if other else access.owner
             if expected and expected != owner:
+                if self.hidden:
+                    raise buckets.missing(self.bucket.name)
                 raise Forbidden(
                     f"bucket {self.bucket.name!r} does not belong to {expected}",
                     bucket=self.bucket.name,

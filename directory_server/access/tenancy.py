@@ -9,24 +9,27 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from directory_server.access.acl import is_public
+from directory_server.access.acl import ALL_USERS, is_public
 from directory_server.access.rules import Rules
+from directory_server.metadata.statements import access as rows
 from directory_server.metadata.statements import buckets
+from directory_server.metadata.store import Reader
 from directory_server.people.person import Person
 from lockstep_store.wire.names import tenant_of
 
 
-def judged_as(person: Person, bucket: buckets.Bucket, rules: Rules | None) -> Person:
+def judged_as(person: Person, bucket: buckets.Bucket, rules: Rules | None, reader: Reader) -> Person:
     """Return the person to judge in place of one who is not of the bucket's tenant, or has no account.
 
-    Raises NotFound, as for a bucket that there is not, for an account where nothing is open to everybody.
+    Raises NotFound, as for a bucket that there is not, for an account where nothing is open to everybody:
+    neither by the bucket's rules, nor by a list of the object that an S3 request is about.
     """
     if not person.account:
         return person
     is_admin = person.admin or (person.limits is not None and person.limits.admin)
     if person.tenant == tenant_of(bucket.owner) or (is_admin and not person.tenant):
         return person
-    if rules is None or not is_open(rules):
+    if not (rules is not None and is_open(rules)) and not asks_for_open_object(reader, person, bucket):
         raise buckets.missing(bucket.name)
     return replace(person, account="", read_only=True, limits=None, tenant_admin=False)
 
@@ -38,3 +41,14 @@ def is_open(rules: Rules) -> bool:
     )
     granted = rules.grants is not None and rules.grants.public is not None
     return allows or granted or (rules.acl is not None and is_public(rules.acl))
+
+
+def asks_for_open_object(reader: Reader, person: Person, bucket: buckets.Bucket) -> bool:
+    """Whether it is an S3 request about an object that has, in any version, an access control list for everybody.
+
+    Other calls do not learn whether there is one.
+    """
+    access = person.access
+    if access is None or not access.path or access.bucket != bucket.name:
+        return False
+    return rows.is_named_in_a_list(reader, bucket.name, access.path, ALL_USERS)

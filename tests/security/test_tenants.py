@@ -256,6 +256,36 @@ def test_what_is_public_is_public(rig: S3Rig, boss: Member, rival: Member) -> No
         assert refused.value.response["Error"]["Code"] == "NoSuchBucket"
 
 
+def test_an_object_with_a_public_list_is_public(rig: S3Rig, boss: Member, rival: Member) -> None:
+    """Each version by its own list; the rest of the bucket is not there, and nothing in it can be changed."""
+    bucket = boss.bucket(("open", "closed"))
+    boss.s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    public = boss.s3.put_object(Bucket=bucket, Key="open", Body=b"public", ACL="public-read")["VersionId"]
+    for client in (anonymous_client(rig), rival.s3):
+        assert client.get_object(Bucket=bucket, Key="open")["Body"].read() == b"public"
+    private = boss.s3.put_object(Bucket=bucket, Key="open", Body=b"private")["VersionId"]
+    for client in (anonymous_client(rig), rival.s3):
+        found = client.get_object(Bucket=bucket, Key="open", VersionId=public)
+        assert found["Body"].read() == b"public"
+    for refuse in (
+        lambda: rival.s3.get_object(Bucket=bucket, Key="open"),
+        lambda: rival.s3.get_object(Bucket=bucket, Key="open", VersionId=private),
+        lambda: rival.s3.get_object(Bucket=bucket, Key="open", VersionId=public, ExpectedBucketOwner="somebody"),
+        lambda: rival.s3.get_object(Bucket=bucket, Key="open", VersionId="0" * 32),
+        lambda: rival.s3.get_object_acl(Bucket=bucket, Key="open", VersionId=public),
+        lambda: rival.s3.put_object(Bucket=bucket, Key="open", Body=b"x"),
+        lambda: rival.s3.put_object_acl(Bucket=bucket, Key="open", VersionId=public, ACL="private"),
+        lambda: rival.s3.delete_object(Bucket=bucket, Key="open", VersionId=public),
+        lambda: rival.s3.create_multipart_upload(Bucket=bucket, Key="open"),
+        lambda: rival.s3.get_object(Bucket=bucket, Key="closed"),
+        lambda: rival.s3.list_objects_v2(Bucket=bucket),
+    ):
+        with pytest.raises(ClientError) as refused:
+            refuse()
+        assert refused.value.response["Error"]["Code"] == "NoSuchBucket"
+    assert rival.ask("GET", f"/files/{bucket}/open").status == 404
+
+
 def test_a_limited_key_of_the_clusters_own_reaches_no_tenant(rig: S3Rig, boss: Member, olga: Person) -> None:
     """Its policies may name the bucket: they only take rights away."""
     bucket, name = boss.bucket(), f"tool-{next(_numbers)}"

@@ -7,9 +7,10 @@ import re
 from collections.abc import Iterator
 from typing import Any, Final
 
-from sqlalchemy import and_, bindparam, or_, select
+from sqlalchemy import and_, bindparam, literal, or_, select
 
-from directory_server.metadata.schema_s3 import bucket_setting
+from directory_server.metadata.schema import version
+from directory_server.metadata.schema_s3 import bucket_setting, version_setting
 from directory_server.metadata.statement import Statement
 from directory_server.metadata.statements import buckets, s3_settings
 from directory_server.metadata.store import Reader, Tx
@@ -31,6 +32,22 @@ RULES = Statement(
     )
 )
 """Selects these settings of a bucket."""
+_NAMED_IN_LIST = Statement(
+    select(version.c.id)
+    .join(version_setting, version_setting.c.version == version.c.id)
+    .where(
+        version.c.bucket == bindparam("of_bucket"),
+        version.c.path == bindparam("of_path"),
+        version_setting.c.name == literal(ACL),
+        version_setting.c.value.contains(bindparam("grantee")),
+    )
+    .limit(1)
+)
+
+
+def is_named_in_a_list(reader: Reader, bucket: str, path: str, grantee: str) -> bool:
+    """Whether the access control list of any version of a path contains the address of that group."""
+    return reader.one(_NAMED_IN_LIST, of_bucket=bucket, of_path=path, grantee=grantee) is not None
 
 
 def drop_grants_of(tx: Tx, account: str, tenant: str) -> None:
