@@ -37,6 +37,16 @@ _ANY_RESOURCE = re.compile(r"arn:[^:]*:([^:]+):[^:]*:[^:]*:.+", re.DOTALL)
 _EVERYBODY = Principals(True, frozenset(), False)
 
 
+def check_size(text: str) -> str:
+    """Return the document. BadPolicy if it is too large to be stored.
+
+    `parse` and `parse_trust` do not check this: a stored document may grow when an account that it names is deleted.
+    """
+    if len(text.encode("utf-8", "surrogatepass")) > MAX_BYTES:
+        raise BadPolicy(f"Policy is larger than {MAX_BYTES} bytes")
+    return text
+
+
 def parse(text: str, bucket: str) -> Policy:
     """Parse the policy document of `bucket`. BadPolicy names the mistake."""
     return _parse(text, lambda given, variables: _bucket_statement(given, bucket, variables))
@@ -45,7 +55,7 @@ def parse(text: str, bucket: str) -> Policy:
 @lru_cache(maxsize=1024)
 def parse_identity(text: str) -> Policy:
     """Parse the policy document of a user, role, group or session. Cached by its text."""
-    return _parse(text, _identity_statement)
+    return _parse(check_size(text), _identity_statement)
 
 
 @lru_cache(maxsize=256)
@@ -55,8 +65,6 @@ def parse_trust(text: str) -> Policy:
 
 
 def _parse(text: str, parse_statement: Callable[[Any, bool], PolicyStatement]) -> Policy:
-    if len(text.encode("utf-8", "surrogatepass")) > MAX_BYTES:
-        raise BadPolicy(f"Policy is larger than {MAX_BYTES} bytes")
     if not text.startswith("{"):
         raise BadPolicy("Policies must be valid JSON and the first byte must be '{'")
     try:

@@ -78,7 +78,7 @@ def _checked(place: Standing, name: str, value: str) -> str:
 
 def _policy(place: Standing, value: str) -> str:
     try:
-        found = policy_documents.parse(value, place.bucket.name)
+        found = policy_documents.parse(policy_documents.check_size(value), place.bucket.name)
         policy_documents.check_words(found, place.is_account)
     except policy.BadPolicy as error:
         raise BadRequest(str(error), s3_code="MalformedPolicy") from error

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from directory_server.metadata.statements import (
     access,
     buckets,
+    deleted_names,
     folders,
     groups,
     identities,
@@ -151,24 +152,17 @@ class Users:
     def delete(self, by: Person, request: DeleteUserRequest) -> None:
         """Delete an account, its log-ins and keys, and give its buckets to `buckets_to`.
 
+        Policies and lists that gave it access name an id in its place. The audit tells whose id it is.
+
         Conflict when it owns buckets that nobody is named for, and for the last enabled administrator.
         """
 
+        id = deleted_names.new_id()
+
         def work(tx: Tx) -> None:
-            user = _user(tx, request.name, by)
-            _keep_an_administrator(tx, user)
-            if user.buckets and not request.buckets_to:
-                raise Conflict(
-                    f"{user.name} owns buckets ({', '.join(user.buckets)[:200]}): name the account that gets them",
-                    buckets=user.buckets,
-                )
+            user = _user_to_delete(tx, by, request)
             if user.buckets:
-                heir = _user(tx, request.buckets_to, by)
-                if heir.name == user.name:
-                    raise Conflict("the buckets must go to another account")
-                if tenant_of(heir.name) != tenant_of(user.name):
-                    raise Conflict("the buckets must go to an account of the same tenant")
-                tx.run(people.GIVE_BUCKETS, of_account=user.name, new_owner=heir.name)
+                tx.run(people.GIVE_BUCKETS, of_account=user.name, new_owner=request.buckets_to)
             for statement in (
                 people.DELETE_SESSIONS_OF,
                 people.DELETE_API_KEYS_OF,
@@ -184,12 +178,16 @@ class Users:
                 tx.run(statement, of_account=user.name)
             self.end_locks(tx, user.name)
             access.drop_grants_of(tx, user.name, tenant_of(user.name))
+            deleted_names.replace_deleted(tx, user.name, id)
             journal.disown_past_buckets(tx, user.name)
             _end_invitations(tx, user)
             quotas.drop_quotas(tx, quotas.ACCOUNT, user.name)
-            detail = f"buckets to {request.buckets_to}" if user.buckets else ""
+            detail = f"{id} in policies and lists{f', buckets to {request.buckets_to}' if user.buckets else ''}"
             self._audit.write(tx, "account deleted", by.account, user.name, detail=detail)
 
+        with self._store.read() as reader:
+            name = _user_to_delete(reader, by, request).name
+        deleted_names.replace_in_most_versions(self._store, name, id)
         self._store.write(work)
         self._accounts.forget_all()
 
@@ -281,10 +279,27 @@ def _end_invitations(tx: Tx, user: UserInfo) -> None:
         tx.run(people.DELETE_JOIN_SECRETS)
 
 
-def _keep_an_administrator(tx: Tx, user: UserInfo) -> None:
+def _user_to_delete(reader: Reader, by: Person, request: DeleteUserRequest) -> UserInfo:
+    user = _user(reader, request.name, by)
+    _keep_an_administrator(reader, user)
+    if user.buckets and not request.buckets_to:
+        raise Conflict(
+            f"{user.name} owns buckets ({', '.join(user.buckets)[:200]}): name the account that gets them",
+            buckets=user.buckets,
+        )
+    if user.buckets:
+        heir = _user(reader, request.buckets_to, by)
+        if heir.name == user.name:
+            raise Conflict("the buckets must go to another account")
+        if tenant_of(heir.name) != tenant_of(user.name):
+            raise Conflict("the buckets must go to an account of the same tenant")
+    return user
+
+
+def _keep_an_administrator(reader: Reader, user: UserInfo) -> None:
     if tenant_of(user.name):
         return  # the cluster's administrators appoint others
-    if user.role == "administrator" and not tx.one(people.OTHER_ADMINISTRATORS, name=user.name)[0]:  # type: ignore[index]
+    if user.role == "administrator" and not reader.one(people.OTHER_ADMINISTRATORS, name=user.name)[0]:  # type: ignore[index]
         raise Conflict(f"{user.name} is the last administrator: make another one first")
 
 

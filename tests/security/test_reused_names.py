@@ -7,8 +7,14 @@ import json
 from typing import Any
 from urllib.parse import quote
 
+import pytest
+from botocore.exceptions import ClientError
+
 from tests.fakes.wsgi import Answer
+from tests.s3.people import document, statement
+from tests.s3.query.callers import account
 from tests.s3.rig import S3Rig
+from tests.security.people import Person
 
 PASSWORD = "correct horse"
 _numbers = itertools.count(1)
@@ -128,3 +134,147 @@ def test_who_takes_a_tenants_name_sees_nothing_of_it(rig: S3Rig) -> None:
     assert ("account deleted", second.name) in {
         (one["kind"], one.get("subject", "")) for one in admin(rig, "GET", "/audit?limit=1000").json["events"]
     }
+
+
+# ---------------------------------------------------------------- policies and lists that name a deleted account
+
+
+def refused(call: Any, **arguments: Any) -> str:
+    with pytest.raises(ClientError) as raised:
+        call(**arguments)
+    return str(raised.value.response["Error"]["Code"])
+
+
+def with_lists(olga: Person) -> str:
+    """A bucket with access control lists, and a file in it."""
+    bucket = olga.bucket()
+    rules = {"Rules": [{"ObjectOwnership": "ObjectWriter"}]}
+    olga.s3.put_bucket_ownership_controls(Bucket=bucket, OwnershipControls=rules)
+    olga.s3.put_object(Bucket=bucket, Key="k", Body=b"content")
+    return bucket
+
+
+def test_a_policy_gives_nothing_to_who_takes_a_deleted_accounts_name(rig: S3Rig, olga: Person, eve: Person) -> None:
+    """Others keep what it gives them, and its owner sees what stands there instead of the name."""
+    first, bucket = Person(rig, "passing-1"), olga.bucket()
+    olga.put(bucket, "k", b"content")
+    names = [first.name, eve.name, f"arn:aws:iam::{first.name}:root"]
+    olga.s3.put_bucket_policy(Bucket=bucket, Policy=document(statement("Allow", names, "s3:*", bucket, f"{bucket}/*")))
+    assert first.get(bucket, "k").status == 200
+    delete(rig, first.name)
+    again = Person(rig, first.name)
+    assert again.get(bucket, "k").status == 403
+    assert refused(again.s3.get_object, Bucket=bucket, Key="k") == "AccessDenied"
+    assert refused(again.s3.get_bucket_policy, Bucket=bucket) == "AccessDenied"
+    assert eve.get(bucket, "k").status == 200
+    shown = json.loads(olga.s3.get_bucket_policy(Bucket=bucket)["Policy"])["Statement"][0]["Principal"]["AWS"]
+    assert shown[0].startswith("deleted:")
+    assert shown[1:] == [eve.name]
+    events = admin(rig, "GET", "/audit?limit=1000").json["events"]
+    details = {one["subject"]: one["detail"] for one in events if one["kind"] == "account deleted"}
+    assert shown[0] in details[first.name]
+    nobody = document(statement("Allow", shown[0], "s3:*", bucket))
+    assert refused(olga.s3.put_bucket_policy, Bucket=bucket, Policy=nobody) == "MalformedPolicy"
+
+
+def test_what_a_policy_denies_stays_denied_to_who_takes_the_name(rig: S3Rig, olga: Person, eve: Person) -> None:
+    """A Deny to the name, an Allow to all but the name; a Deny to all but the name denies now to all."""
+    first = Person(rig, "passing-2")
+    denied, others, spared = olga.bucket(), olga.bucket(), olga.bucket()
+    everybody = [statement("Allow", "*", "s3:GetObject", f"{name}/*") for name in (denied, others, spared)]
+    against = {"AWS": first.name}
+    others_only = {key: value for key, value in everybody[1].items() if key != "Principal"} | {"NotPrincipal": against}
+    spares = statement("Deny", "*", "s3:GetObject", f"{spared}/*")
+    del spares["Principal"]
+    for bucket, statements in (
+        (denied, [everybody[0], statement("Deny", first.name, "s3:GetObject", f"{denied}/*")]),
+        (others, [others_only]),
+        (spared, [everybody[2], spares | {"NotPrincipal": against}]),
+    ):
+        olga.put(bucket, "k", b"content")
+        olga.s3.put_bucket_policy(Bucket=bucket, Policy=document(*statements))
+
+    def statuses(person: Person) -> list[int]:
+        return [person.get(bucket, "k").status for bucket in (denied, others, spared)]
+
+    assert (statuses(first), statuses(eve)) == ([403, 403, 200], [200, 200, 403])
+    delete(rig, first.name)
+    assert (statuses(Person(rig, first.name)), statuses(eve)) == ([403, 403, 403], [200, 200, 403])
+
+
+def test_lists_give_nothing_to_who_takes_a_deleted_accounts_name(rig: S3Rig, olga: Person, eve: Person) -> None:
+    """Those of the bucket and those of its files; others' grants stay."""
+    first, bucket = Person(rig, "passing-3"), with_lists(olga)
+    olga.s3.put_object(Bucket=bucket, Key="other", Body=b"content", GrantRead=f"id={eve.name}")
+    olga.s3.put_object_acl(
+        Bucket=bucket, Key="k", GrantFullControl=f"id={olga.name}", GrantRead=f"id={first.name},id={eve.name}"
+    )
+    olga.s3.put_bucket_acl(
+        Bucket=bucket, GrantFullControl=f"id={olga.name},id={first.name}", GrantRead=f"id={eve.name}"
+    )
+    assert first.s3.get_object(Bucket=bucket, Key="k")["ContentLength"] == 7
+    assert first.s3.list_objects_v2(Bucket=bucket)["KeyCount"] == 2
+    delete(rig, first.name)
+    again = Person(rig, first.name)
+    for call, more in (
+        (again.s3.get_object, {"Key": "k"}),
+        (again.s3.list_objects_v2, {}),
+        (again.s3.get_bucket_acl, {}),
+        (again.s3.put_object, {"Key": "new"}),
+    ):
+        assert refused(call, Bucket=bucket, **more) == "AccessDenied"
+    assert eve.s3.get_object(Bucket=bucket, Key="k")["ContentLength"] == 7
+    assert eve.s3.get_object(Bucket=bucket, Key="other")["ContentLength"] == 7
+    assert eve.s3.list_objects_v2(Bucket=bucket)["KeyCount"] == 2
+    for found in (olga.s3.get_bucket_acl(Bucket=bucket), olga.s3.get_object_acl(Bucket=bucket, Key="k")):
+        ids = {grant["Grantee"]["ID"] for grant in found["Grants"]}
+        assert {olga.name, eve.name} < ids
+        assert [one.startswith("deleted:") for one in ids - {olga.name, eve.name}] == [True]
+
+
+def test_the_list_of_a_deleted_accounts_bucket_is_its_heirs(rig: S3Rig, olga: Person, eve: Person) -> None:
+    """Who takes the name does not own it again; the heir can change it as the owner."""
+    first = Person(rig, "passing-4")
+    bucket = with_lists(first)
+    first.s3.put_bucket_acl(Bucket=bucket, GrantFullControl=f"id={first.name}", GrantRead=f"id={eve.name}")
+    assert admin(rig, "DELETE", f"/users/{first.name}?buckets_to={olga.name}").status == 204
+    again = Person(rig, first.name)
+    assert refused(again.s3.get_bucket_acl, Bucket=bucket) == "AccessDenied"
+    found = olga.s3.get_bucket_acl(Bucket=bucket)
+    assert found["Owner"]["ID"] == olga.name
+    assert {grant["Grantee"]["ID"] for grant in found["Grants"]} == {olga.name, eve.name}
+    olga.s3.put_bucket_acl(Bucket=bucket, AccessControlPolicy={"Owner": found["Owner"], "Grants": found["Grants"]})
+
+
+def test_a_role_does_not_trust_who_takes_a_deleted_accounts_name(rig: S3Rig) -> None:
+    owner, trusted, other = (account(rig, name) for name in ("trusting", "passing-5", "trusted"))
+    trust = {
+        "Effect": "Allow",
+        "Principal": {"AWS": ["arn:aws:iam::passing-5:root", "arn:aws:iam::trusted:root"]},
+        "Action": "sts:AssumeRole",
+    }
+    made = owner.iam.create_role(RoleName="r", AssumeRolePolicyDocument=json.dumps({"Statement": [trust]}))
+    arn = made["Role"]["Arn"]
+    assert trusted.assume(arn).key
+    delete(rig, "passing-5")
+    assert refused(account(rig, "passing-5").sts.assume_role, RoleArn=arn, RoleSessionName="work") == "AccessDenied"
+    assert other.assume(arn).key
+    shown = owner.iam.get_role(RoleName="r")["Role"]["AssumeRolePolicyDocument"]["Statement"][0]["Principal"]["AWS"]
+    assert [one.partition(":")[0] for one in shown] == ["deleted", "arn"]
+
+
+def test_rules_of_another_tenant_stay(rig: S3Rig) -> None:
+    """An account of a tenant is another one than the cluster's of the same name."""
+    tenant = f"reused-{next(_numbers)}"
+    assert admin(rig, "POST", "/tenants", name=tenant).status == 201
+    owner, reader = Account(rig, f"{tenant}\\owner"), Account(rig, f"{tenant}\\passing-6")
+    Person(rig, "passing-6")
+    bucket = f"reused-{next(_numbers)}"
+    assert owner.ask("POST", "/buckets", name=bucket, shared=False).status == 201
+    s3 = rig.client(rig.key(owner.headers["Authorization"].removeprefix("Bearer ")))
+    s3.put_bucket_policy(Bucket=bucket, Policy=document(statement("Allow", reader.name, "s3:ListBucket", bucket)))
+    listing = f"/files/{bucket}"
+    delete(rig, "passing-6")
+    assert reader.ask("GET", listing).status == 200
+    delete(rig, reader.name)
+    assert Account(rig, reader.name).ask("GET", listing).status == 403

@@ -17,6 +17,7 @@ from directory_server.access.policy import BadPolicy
 from directory_server.access.policy_documents import (
     check_identity_words,
     check_principals,
+    check_size,
     parse_identity,
     parse_trust,
 )
@@ -366,7 +367,7 @@ def _no_policy(found: IdentityRow, policy: str) -> NotFound:
 
 def _check_trust(reader: Reader, tenant: str, text: str) -> None:
     try:
-        for statement in parse_trust(text).statements:
+        for statement in parse_trust(check_size(text)).statements:
             check_principals(statement, lambda name: tenant_of(name) == tenant and rows.is_principal(reader, name))
     except BadPolicy as error:
         raise BadRequest(str(error), s3_code="MalformedPolicyDocument") from error

@@ -52,14 +52,15 @@ def is_named_in_a_list(reader: Reader, bucket: str, path: str, grantee: str) -> 
 
 def drop_grants_of(tx: Tx, account: str, tenant: str) -> None:
     """Delete every grant to an account or a group of a tenant, whose name somebody else may take."""
-    for bucket in _buckets_with(tx, GRANTS, tenant):
+    for bucket in buckets_with(tx, GRANTS, tenant):
         stored = json.loads(s3_settings.bucket_value(tx, bucket, GRANTS) or "[]")
         kept = [grant for grant in stored if grant[1] != account]
         if len(kept) != len(stored):
             s3_settings.put_bucket_value(tx, bucket, GRANTS, json.dumps(kept, ensure_ascii=False) if kept else None)
 
 
-def _buckets_with(reader: Reader, setting: str, tenant: str) -> Iterator[str]:
+def buckets_with(reader: Reader, setting: str, tenant: str) -> Iterator[str]:
+    """Yield the names of the buckets of a tenant that have the setting."""
     for bucket in s3_settings.buckets_with(reader, setting):
         if tenant_of(buckets.require(reader, bucket).owner) == tenant:
             yield bucket
@@ -68,7 +69,7 @@ def _buckets_with(reader: Reader, setting: str, tenant: str) -> Iterator[str]:
 def buckets_whose_policy_names(reader: Reader, group: str, tenant: str) -> list[str]:
     """Return a tenant's buckets with a policy that has a group, such as `group:editors`, among its principals."""
     named = []
-    for bucket in _buckets_with(reader, POLICY, tenant):
+    for bucket in buckets_with(reader, POLICY, tenant):
         statements = json.loads(s3_settings.bucket_value(reader, bucket, POLICY) or "{}").get("Statement", [])
         listed = statements if isinstance(statements, list) else [statements]
         principals = (name for one in listed for who in ("Principal", "NotPrincipal") for name in _texts(one.get(who)))

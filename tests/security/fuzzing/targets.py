@@ -143,7 +143,7 @@ def form_policy(data: bytes) -> None:
 def bucket_policy(data: bytes) -> None:
     """The text of a policy, judged for two people."""
     with suppress(policy.BadPolicy):
-        found = policy_documents.parse(data.decode("utf-8", "replace"), "b")
+        found = policy_documents.parse(policy_documents.check_size(data.decode("utf-8", "replace")), "b")
         policy_documents.check_words(found, lambda name: True)
         for account, action in (("ann", "s3:GetObject"), ("", "s3:ListBucket")):
             keys = {"aws:sourceip": ["192.0.2.1"], "aws:currenttime": ["2026-11-30T00:00:00Z"], "s3:prefix": ["a/"]}

@@ -1,0 +1,173 @@
+"""Takes the name of a deleted account out of stored policies and access control lists: somebody else may take the name.
+
+Where it gives access, the name is replaced by an id that nobody can be. Where it only takes access away (a Deny to the
+account, an Allow to all others), it stays: whoever takes the name gets no more than before.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import secrets
+from typing import Any, Final
+
+from sqlalchemy import and_, bindparam, func, literal, select, update
+
+from directory_server.metadata.schema_identities import identity
+from directory_server.metadata.schema_s3 import version_setting
+from directory_server.metadata.statement import Position, Statement
+from directory_server.metadata.statements import access, buckets, s3_settings
+from directory_server.metadata.store import MetadataStore, Tx
+from lockstep_store.wire.names import tenant_of
+
+PREFIX: Final = "deleted:"
+"""Begins the id. No account's name has a colon, and names of users and roles also have a slash, which no id has."""
+MAX_AT_ONCE: Final = 10_000
+"""Lists of versions that one transaction changes."""
+_ARN = re.compile(r"arn:aws[a-z-]*:iam::([^:]*):(root|(?:user|role)/(.+))")
+_TRUSTS = Statement(
+    select(identity.c.account, identity.c.folded, identity.c.trust)
+    .where(identity.c.kind == literal("role"))
+    .order_by(identity.c.account, identity.c.folded)
+)
+_SET_TRUST = Statement(
+    update(identity)
+    .where(
+        identity.c.account == bindparam("of_account"),
+        identity.c.kind == literal("role"),
+        identity.c.folded == bindparam("of_folded"),
+    )
+    .values(trust=bindparam("new_trust"))
+)
+# The server writes lists itself, so their spelling is known.
+_NAMES_IT = and_(
+    version_setting.c.name == literal(access.ACL), Position(version_setting.c.value, bindparam("old_id")) > literal(0)
+)
+_VERSIONS = Statement(
+    select(version_setting.c.version)
+    .where(version_setting.c.version > bindparam("after"), _NAMES_IT)
+    .order_by(version_setting.c.version)
+    .limit(bindparam("count"))
+)
+_REPLACE = (
+    update(version_setting)
+    .where(_NAMES_IT)
+    .values(
+        value=func.replace(
+            func.replace(version_setting.c.value, bindparam("old_id"), bindparam("new_id")),
+            bindparam("old_name"),
+            bindparam("new_name"),
+        )
+    )
+)
+_REPLACE_SOME = Statement(
+    _REPLACE.where(version_setting.c.version > bindparam("after"), version_setting.c.version <= bindparam("last"))
+)
+_REPLACE_ALL = Statement(_REPLACE)
+
+
+def new_id() -> str:
+    """Return an id that stands for one deleted account."""
+    return f"{PREFIX}{secrets.token_hex(8)}"
+
+
+def replace_in_most_versions(store: MetadataStore, account: str, id: str) -> None:
+    """Replace the account in the lists of versions until less than `MAX_AT_ONCE` name it.
+
+    Call it before the transaction that replaces the others. There, a million lists would stop every writer for many
+    seconds and take a gigabyte of memory.
+    """
+    after, words = "", _words(account, id)
+    while True:
+        with store.read() as reader:
+            found = reader.all(_VERSIONS, old_id=words["old_id"], after=after, count=MAX_AT_ONCE)
+        if len(found) < MAX_AT_ONCE:
+            return
+        _replace_some(store, words, after, found[-1][0])
+        after = found[-1][0]
+
+
+def _replace_some(store: MetadataStore, words: dict[str, str], after: str, last: str) -> None:
+    store.write(lambda tx: tx.run(_REPLACE_SOME, after=after, last=last, **words))
+
+
+def _words(account: str, id: str) -> dict[str, str]:
+    return {
+        f"{which}_{part}": f'"{member}": {json.dumps(name)}'
+        for which, name in (("old", account), ("new", id))
+        for part, member in (("id", "ID"), ("name", "DisplayName"))
+    }
+
+
+def replace_deleted(tx: Tx, account: str, id: str) -> None:
+    """Replace a deleted account, whose buckets have a new owner already, in all policies and lists."""
+    tenant = tenant_of(account)
+    for bucket in access.buckets_with(tx, access.POLICY, tenant):
+        stored = s3_settings.bucket_value(tx, bucket, access.POLICY) or "{}"
+        text = policy_without(stored, account, id)
+        if text != stored:
+            s3_settings.put_bucket_value(tx, bucket, access.POLICY, text)
+    for bucket in access.buckets_with(tx, access.ACL, tenant):
+        stored = s3_settings.bucket_value(tx, bucket, access.ACL) or "{}"
+        text = _list_without(stored, account, id, buckets.require(tx, bucket).owner)
+        if text != stored:
+            s3_settings.put_bucket_value(tx, bucket, access.ACL, text)
+    for owner, folded, stored in tx.all(_TRUSTS):
+        text = policy_without(stored, account, id) if tenant_of(owner) == tenant else stored
+        if text != stored:
+            tx.run(_SET_TRUST, of_account=owner, of_folded=folded, new_trust=text)
+    tx.run(_REPLACE_ALL, **_words(account, id))
+
+
+def policy_without(text: str, account: str, id: str) -> str:
+    """Return a stored policy document with `id` for the account, its users and its roles, where they get access.
+
+    A document without them is returned as it is.
+    """
+    document = json.loads(text or "{}", parse_float=_number)
+    statements = document.get("Statement", [])
+    changed = False
+    for one in statements if isinstance(statements, list) else [statements]:
+        gives = "Principal" if one["Effect"] == "Allow" else "NotPrincipal"
+        named = one.get(gives)
+        if not isinstance(named, dict):
+            continue
+        for kind in named.keys() & {"AWS", "CanonicalUser"}:
+            given = named[kind]
+            names = given if isinstance(given, list) else [given]
+            # Once, however many it replaces: documents must not grow with every user of an account.
+            kept = list(dict.fromkeys(id if _account_of(name) == account else name for name in names))
+            if id in kept:
+                named[kind] = kept if isinstance(given, list) else id
+                changed = True
+    return json.dumps(document, ensure_ascii=False, separators=(",", ":")) if changed else text
+
+
+def _account_of(principal: str) -> str:
+    """Return the account of a principal, which may be a user or role; as `access.policy_documents` reads it."""
+    found = _ARN.fullmatch(principal)
+    if found is None:
+        return principal
+    owner, what, path = found.groups()
+    if what.startswith("user/"):
+        user = str(path).rsplit("/", 1)[-1]
+        return user if owner in ("", user) or owner.isdecimal() else owner
+    return owner
+
+
+def _number(text: str) -> Any:
+    found = float(text)
+    return found if math.isfinite(found) else text  # infinity cannot be written as JSON; as text it compares the same
+
+
+def _list_without(text: str, account: str, id: str, owner: str) -> str:
+    """Return a bucket's list with `id` for the account; one of its own former buckets gets the new owner instead."""
+    found = json.loads(text)
+    if found["Owner"]["ID"] == account:
+        id = owner
+    everybody = [found["Owner"], *(grant["Grantee"] for grant in found["Grants"])]
+    for one in everybody:
+        if one.get("ID") == account:
+            one.update(ID=id, DisplayName=id)
+    return json.dumps(found)
