@@ -147,7 +147,8 @@ class ApiMachine(RuleBasedStateMachine):
         answer = self.door.ask({**credential, **headers}, method, target, body)
         assert answer.error is None, answer.error
         given = answer.headers.get("X-Lockstep-Cursor")
-        if given is not None:
+        # Under a read lease it is the cursor at which the version was found, however long ago.
+        if given is not None and answer.headers.get("X-Lockstep-Validated") != "lease":
             self.at_cursor(int(given))
         return answer
 
