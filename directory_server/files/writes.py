@@ -256,7 +256,9 @@ class Writes:
         if kept or (item.size is not None and item.size <= MAX_SMALL_STREAM_BYTES):
             return kept  # a small file has no chunk to share with its last version
         current = reader.one(files.CURRENT, bucket=item.bucket, path=item.path)
-        return [row[0] for row in reader.all(files.HOLDERS, digest=current[3])] if current is not None else []
+        if current is None or current[4] <= MAX_SMALL_STREAM_BYTES:
+            return []  # it is where its moment placed it; larger ones before it are with the path's servers
+        return [row[0] for row in reader.all(files.HOLDERS, digest=current[3])]
 
     def _ranked_by(self, item: BeginItem, lock_number: int) -> str:
         """Return what decides which servers come first: the moment for a small write, the path for any other.

@@ -49,6 +49,20 @@ def test_a_write_is_what_a_lookup_then_finds(rig: DirectoryRig) -> None:
     assert {holder.id for holder in found.holders} == {begun.master.id, *replicas_of(rig, begun)}  # type: ignore[union-attr]
 
 
+@pytest.mark.parametrize("number", range(8))
+def test_a_small_version_between_does_not_move_a_large_file(rig: DirectoryRig, number: int) -> None:
+    """The servers of the older large version, which may share chunks with the next one, are the next one's, too."""
+    large, path = MAX_SMALL_STREAM_BYTES + 1, f"drawing-{number}"
+    before = rig.begin(path, size=large)
+    assert before.master is not None
+    first = {before.master.id, *replicas_of(rig, before)}
+    rig.commit(before, bytes(large))
+    rig.commit(rig.begin(path, size=3), b"new")
+    again = rig.begin(path, size=large + 1)
+    assert again.master is not None
+    assert {again.master.id, *replicas_of(rig, again)} == first
+
+
 def test_small_writes_of_a_moment_go_to_the_same_servers(rig: DirectoryRig) -> None:
     """So they share calls and flushes there. The next moments are other servers', in equal parts."""
     masters: Counter[str] = Counter()
@@ -100,7 +114,7 @@ def test_a_ticket_names_distinct_servers(rig: DirectoryRig) -> None:
 
 def test_the_next_version_goes_where_the_last_one_is(rig: DirectoryRig) -> None:
     """The current version's holders are kept, because they have most of the chunks already."""
-    rig.write("notes.txt", b"one")
+    rig.write("notes.txt", bytes(MAX_SMALL_STREAM_BYTES + 1))
     first = {holder.id for holder in rig.lookup("notes.txt").holders}
     begun = rig.begin("notes.txt")
     assert begun.master is not None
