@@ -101,8 +101,8 @@ def test_new_connections_hang_or_are_refused_while_cut(relay: Relay, listener: s
             assert Line(relay, caller, server).heard(server, 0.2) == b""
     relay.cut(CALLER, SERVER, refuse=True)
     with (
+        pytest.raises(ConnectionResetError),  # which may already meet the caller while it connects
         socket.create_connection(("127.0.0.1", port), timeout=10) as caller,
-        pytest.raises(ConnectionResetError),
     ):
         Line(relay, caller, caller).heard(caller, 10)
 

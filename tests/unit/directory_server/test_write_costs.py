@@ -25,7 +25,7 @@ from lockstep_store.wire.messages.buckets import CREATE_BUCKET, CreateBucketRequ
 from lockstep_store.wire.messages.writes import BEGIN, BeginItem, BeginRequest
 from tests.unit.directory_server.api.directory_calls import Directory
 
-BEGIN_STATEMENTS = 7
+BEGIN_STATEMENTS = 6
 COMMIT_STATEMENTS = 18
 """One of them looks for the description and tags that the new version keeps; a first version asks for none."""
 LOOKUP_STATEMENTS = 3
