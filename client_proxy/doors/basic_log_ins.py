@@ -21,9 +21,9 @@ from io import BytesIO
 from typing import NamedTuple, Protocol
 
 from client_proxy.core.directory_calls import Directory
+from client_proxy.doors.request_access import access_of
 from client_proxy.rate_limits.limiter import ClassLimits
 from lockstep_store.runtime.bounded import ExpiringMap
-from lockstep_store.runtime.http.admission import remote_address
 from lockstep_store.runtime.http.api import Environ
 from lockstep_store.wire.errors import NotLoggedIn, SecondFactorNeeded
 from lockstep_store.wire.messages.base import CredentialRequest
@@ -36,7 +36,7 @@ from lockstep_store.wire.messages.s3 import (
     SigningKeyRequest,
     signing_key,
 )
-from lockstep_store.wire.messages.s3_access import OWN_PREFIXES, S3Access
+from lockstep_store.wire.messages.s3_access import OWN_PREFIXES
 
 KEEP_SECONDS = 3600.0
 """How long a log-in is used. The directory judges it with every call all the same."""
@@ -45,7 +45,6 @@ WRONG_SECONDS = 60.0
 MAX_KNOWN = 10_000
 MAX_HEADER = 2048
 API_KEY_PREFIX = "lsk_"
-_ASKED_HEADERS = (("aws:useragent", "HTTP_USER_AGENT"), ("aws:referer", "HTTP_REFERER"))
 _ACCESS_KEY = re.compile(r"LS[0-9A-Z]{18}")
 
 
@@ -58,14 +57,7 @@ class DoorCaller(NamedTuple):
 
     def access(self, environ: Environ) -> str:
         """The credential, with what policies may ask about the request."""
-        keys = {
-            "aws:sourceip": [remote_address(environ)],
-            "aws:securetransport": ["true" if environ.get("wsgi.url_scheme") == "https" else "false"],
-        }
-        for key, name in _ASKED_HEADERS:
-            if name in environ:
-                keys[key] = [environ[name]]
-        return S3Access(credential=self.credential, keys=keys).encode()
+        return access_of(environ, self.credential)
 
 
 class BodyKept(Protocol):

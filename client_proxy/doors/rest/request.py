@@ -10,6 +10,7 @@ from functools import lru_cache
 from typing import TypeVar
 from urllib.parse import parse_qs
 
+from client_proxy.doors.request_access import access_of
 from client_proxy.doors.rest.json_body import read_json
 from lockstep_store.runtime.http.api import Environ
 from lockstep_store.runtime.http.unread_body import DrainableRequest
@@ -24,7 +25,6 @@ from lockstep_store.wire.errors import (
 )
 from lockstep_store.wire.manifest import MAX_CHUNKS, MIN_CHUNK_BYTES
 from lockstep_store.wire.messages.s3_access import OWN_PREFIXES as S3_DOOR_ONLY
-from lockstep_store.wire.messages.s3_access import S3Access
 from lockstep_store.wire.names import check_bucket, check_path
 
 T = TypeVar("T")
@@ -35,7 +35,6 @@ MAX_CREDENTIAL_BYTES = 512
 MAX_FILE_BYTES = MAX_CHUNKS * MIN_CHUNK_BYTES  # 4 TiB: what fits a manifest however the content is cut
 UPLOAD_BLOCK_BYTES = 256 * 1024
 
-_ASKED_HEADERS = (("aws:useragent", "HTTP_USER_AGENT"), ("aws:referer", "HTTP_REFERER"))
 _known_bucket = lru_cache(maxsize=1024)(check_bucket)
 
 
@@ -87,15 +86,7 @@ class RestRequest(DrainableRequest):
 
     def access(self) -> str:
         """The credential, with what policies may ask about the request: address, transport, agent and referer."""
-        environ = self.environ
-        keys = {
-            "aws:sourceip": [self.client_address],
-            "aws:securetransport": ["true" if environ.get("wsgi.url_scheme") == "https" else "false"],
-        }
-        for key, name in _ASKED_HEADERS:
-            if name in environ:
-                keys[key] = [environ[name]]
-        return S3Access(credential=self.credential(), keys=keys).encode()
+        return access_of(self.environ, self.credential())
 
     def bucket(self) -> str:
         """The bucket in the address, checked."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from urllib.parse import parse_qs, quote
 
+from client_proxy.doors.request_access import access_of
 from lockstep_store.runtime.http.admission import remote_address
 from lockstep_store.runtime.http.api import Environ
 from lockstep_store.runtime.http.unread_body import DrainableRequest
 from lockstep_store.wire.errors import BadRequest, NotFound
-from lockstep_store.wire.messages.s3_access import S3Access
 from lockstep_store.wire.messages.shares import MAX_PASSWORD, SHARE_ADDRESS, ShareProof
 from lockstep_store.wire.names import MAX_PATH_BYTES
 
@@ -17,7 +17,6 @@ COOKIE = "lockstep_share"
 _ADDRESS = re.compile(rf"{SHARE_ADDRESS}([A-Za-z0-9_-]{{16,64}})(?:/([a-z]{{1,8}})(?:/(.*))?)?", re.DOTALL)
 _UNLOCK = re.compile(rf"(?:^|;) *{COOKIE}=([0-9a-f.]{{1,128}})(?: *;|$)")
 _MAX_FORM_BYTES = 8 * MAX_PASSWORD + 64
-_ASKED_HEADERS = (("aws:useragent", "HTTP_USER_AGENT"), ("aws:referer", "HTTP_REFERER"))
 
 
 class ShareVisit(DrainableRequest):
@@ -50,15 +49,7 @@ class ShareVisit(DrainableRequest):
 
     def access(self) -> str:
         """The link as a credential, with what policies may ask about the request. No cookie of a log-in counts here."""
-        environ = self.environ
-        keys = {
-            "aws:sourceip": [self.address],
-            "aws:securetransport": ["true" if environ.get("wsgi.url_scheme") == "https" else "false"],
-        }
-        for key, name in _ASKED_HEADERS:
-            if name in environ:
-                keys[key] = [environ[name]]
-        return S3Access(credential=ShareProof(self.token, self.unlock).encode(), keys=keys).encode()
+        return access_of(self.environ, ShareProof(self.token, self.unlock).encode())
 
     def link_to(self, action: str = "", rest: str = "") -> str:
         """The address of another part of the link."""
