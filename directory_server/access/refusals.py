@@ -6,7 +6,6 @@ from directory_server.access.rules import Rules
 from directory_server.metadata.statements.buckets import Bucket
 from directory_server.people.person import Person
 from lockstep_store.wire.errors import Forbidden
-from lockstep_store.wire.names import quoted
 
 
 def forbidden(person: Person, bucket: Bucket, rules: Rules | None, action: str, *, owners_only: bool) -> Forbidden:
@@ -15,8 +14,7 @@ def forbidden(person: Person, bucket: Bucket, rules: Rules | None, action: str, 
     if not person.account:
         return Forbidden(f"bucket {name!r} is not open to everybody; sign the request", bucket=name)
     if person.changes_as_reader(action):
-        who = person.account
-        return Forbidden(f"account {quoted(who)} is read-only: ask an administrator for the role member", bucket=name)
+        return Forbidden(person.only_reads, bucket=name)
     if person.limits is not None:
         return Forbidden(f"{person.limits.who} may not do {action} in bucket {name!r}", bucket=name)
     if rules is None or rules.policy is None:

@@ -9,7 +9,7 @@ from directory_server.access import explain, grants
 from directory_server.access.decisions import Standing, standing
 from directory_server.access.grants import Grant
 from directory_server.metadata.statements import access as rows
-from directory_server.metadata.statements import buckets, groups, s3_settings
+from directory_server.metadata.statements import buckets, groups, people, s3_settings
 from directory_server.metadata.store import MetadataStore, Tx
 from directory_server.people.access_keys import PeopleClock
 from directory_server.people.accounts import Accounts
@@ -28,7 +28,7 @@ from lockstep_store.wire.messages.access import (
 )
 from lockstep_store.wire.messages.base import CredentialRequest
 from lockstep_store.wire.messages.groups import GROUP_PREFIX, is_group
-from lockstep_store.wire.names import check_path, quoted, tenant_of
+from lockstep_store.wire.names import check_path, tenant_of
 
 
 class FileAccess:
@@ -106,8 +106,8 @@ def _checked(place: Standing, path: str, entry: GrantEntry) -> Grant | None:
 
 def _nobody(name: str) -> NotFound:
     if is_group(name):
-        return NotFound(f"there is no group {name[len(GROUP_PREFIX) :]!r}")
-    return NotFound(f"there is no account {quoted(name)}")
+        return groups.missing(name[len(GROUP_PREFIX) :])
+    return people.missing(name)
 
 
 def _reply(place: Standing, path: str, account: str) -> AccessReply:

@@ -84,7 +84,7 @@ class ShareLinks:
         """Make a link. Forbidden without the right that it gives, or if the bucket's rule does not allow it."""
         person = self._accounts.authenticate(request.credential)
         if person.read_only:
-            raise Forbidden(f"account {person.account!r} is read-only: ask an administrator for the role member")
+            raise Forbidden(person.only_reads)
         if request.path:
             check_path(request.path)
         password = None

@@ -8,6 +8,7 @@ from directory_server.people.limits import limits_of_key
 from directory_server.people.person import Person
 from lockstep_store.wire.errors import NotLoggedIn
 from lockstep_store.wire.messages.s3_access import S3Access
+from lockstep_store.wire.names import quoted
 
 
 def absent_person(reader: Reader, account: str, access: str = "", limited_by: str = "") -> Person:
@@ -17,10 +18,10 @@ def absent_person(reader: Reader, account: str, access: str = "", limited_by: st
     """
     found = people.state_of(reader, account)
     if found is None:
-        raise NotLoggedIn(f"there is no account {account!r} any more")
+        raise NotLoggedIn(f"account {quoted(account)} no longer exists")
     role, disabled = found
     if disabled:
-        raise NotLoggedIn(f"account {account!r} is disabled")
+        raise NotLoggedIn(f"account {quoted(account)} is disabled")
     limits = limits_of_key(reader, limited_by) if limited_by else None
     described = S3Access.decode(access) if access else None
     return Person(

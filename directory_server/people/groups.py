@@ -16,7 +16,7 @@ from directory_server.people.access_keys import PeopleClock
 from directory_server.people.audit import AuditJournal
 from directory_server.people.names import prepared_name
 from directory_server.people.person import Person
-from lockstep_store.wire.errors import AlreadyExists, BadName, Conflict, Forbidden, NotFound
+from lockstep_store.wire.errors import AlreadyExists, BadName, Conflict, Forbidden
 from lockstep_store.wire.messages.groups import (
     GROUP_PREFIX,
     MAX_GROUP_MEMBERS,
@@ -27,7 +27,7 @@ from lockstep_store.wire.messages.groups import (
     GroupRole,
     GroupsReply,
 )
-from lockstep_store.wire.names import check_group, quoted, tenant_of
+from lockstep_store.wire.names import check_group, tenant_of
 
 
 class Groups:
@@ -104,7 +104,7 @@ class Groups:
     def _managed(self, tx: Tx, person: Person, name: str) -> str:
         found = _seen(tx, person, name)
         if person.read_only:
-            raise Forbidden(f"account {person.account!r} is read-only: ask an administrator for the role member")
+            raise Forbidden(person.only_reads)
         if not person.administers(person.account) and rows.groups_of(tx, person.account).get(found) != "manager":
             raise Forbidden(f"only managers of group {found!r} and administrators may change it")
         return found
@@ -113,7 +113,7 @@ class Groups:
 def _change_members(tx: Tx, tenant: str, name: str, changes: dict[str, GroupRole | None]) -> None:
     for account, role in changes.items():
         if role is not None and (tenant_of(account) != tenant or tx.one(people.ACCOUNT, name=account) is None):
-            raise NotFound(f"there is no account {quoted(account)}")
+            raise people.missing(account)
         rows.set_member(tx, tenant, name, account, role)
     if changes and len(rows.members_of(tx, tenant, name)) > MAX_GROUP_MEMBERS:
         raise Conflict(f"a group may have {MAX_GROUP_MEMBERS} members: make a second one")
@@ -128,7 +128,7 @@ def _seen(reader: Reader, person: Person, name: str) -> str:
     if found is None or not (
         person.administers(person.account) or found.name in rows.groups_of(reader, person.account)
     ):
-        raise NotFound(f"there is no group {name!r}")
+        raise rows.missing(name)
     return found.name
 
 

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from directory_server.people.limits import Limits
 from lockstep_store.wire.messages.s3_access import S3Access
-from lockstep_store.wire.names import tenant_of
+from lockstep_store.wire.names import quoted, tenant_of
 
 READING_ACTIONS = ("s3:get", "s3:list", "s3:head")
 
@@ -45,6 +45,11 @@ class Person:
     def changes_as_reader(self, action: str) -> bool:
         """Whether the action is a change that the account's role does not allow."""
         return self.read_only and not action.lower().startswith(READING_ACTIONS)
+
+    @property
+    def only_reads(self) -> str:
+        """Why a change is refused to an account whose role only lets it read."""
+        return f"account {quoted(self.account)} is read-only: ask an administrator for the role member"
 
     @property
     def asks_s3(self) -> bool:

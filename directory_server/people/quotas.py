@@ -13,7 +13,7 @@ from directory_server.metadata.statements import quotas as rows
 from directory_server.metadata.store import MetadataStore, Reader, Tx
 from directory_server.people.audit import AuditJournal
 from directory_server.people.person import Person
-from lockstep_store.wire.errors import BadRequest, Forbidden, NotFound
+from lockstep_store.wire.errors import BadRequest, Forbidden
 from lockstep_store.wire.messages.quotas import (
     BUILT_IN,
     COUNTED_RESOURCES,
@@ -133,10 +133,11 @@ def _demand_existence(reader: Reader, person: Person, scope: QuotaScope, name: s
             raise buckets.missing(name)
         buckets.require(reader, name)
     elif scope == rows.TENANT:
-        if hidden or tenants.find(reader, name) is None:
-            raise NotFound(f"there is no tenant {name!r}")
+        if hidden:
+            raise tenants.missing(name)
+        tenants.require(reader, name)
     elif hidden or reader.one(people.ACCOUNT, name=name) is None:
-        raise NotFound(f"there is no account {quoted(name)}")
+        raise people.missing(name)
 
 
 def _demand_bounds(scope: QuotaScope, values: Mapping[str, int | None]) -> None:

@@ -10,7 +10,7 @@ from directory_server.people.access_keys import PeopleClock
 from directory_server.people.audit import AuditJournal
 from directory_server.people.look_alikes import skeleton
 from directory_server.people.person import Person
-from lockstep_store.wire.errors import AlreadyExists, Conflict, NotFound
+from lockstep_store.wire.errors import AlreadyExists, Conflict
 from lockstep_store.wire.messages.tenants import MAX_TENANTS, CreateTenantRequest, TenantInfo, TenantsReply
 from lockstep_store.wire.names import TENANT_SEPARATOR as SEPARATOR
 from lockstep_store.wire.names import check_tenant, quoted
@@ -45,7 +45,7 @@ class Tenants:
             if len(known) >= MAX_TENANTS:
                 raise Conflict(f"there are {MAX_TENANTS} tenants already: delete one first")
             rows.insert_tenant(tx, name, request.description, self._clock.wall())
-            made = _known(tx, name)
+            made = rows.require(tx, name)
             if made.accounts or made.buckets:  # of a version in which such a name meant nothing
                 raise Conflict(
                     f"there are accounts or buckets of accounts whose names begin with {quoted(f'{name}{SEPARATOR}')}: "
@@ -60,7 +60,7 @@ class Tenants:
         """Delete a tenant with its groups and quota. Conflict while it has accounts or buckets."""
 
         def work(tx: Tx) -> None:
-            found = _known(tx, name)
+            found = rows.require(tx, name)
             if found.accounts or found.buckets:
                 raise Conflict(
                     f"tenant {name!r} still has accounts ({found.accounts}) and buckets ({found.buckets}): delete "
@@ -74,13 +74,6 @@ class Tenants:
             self._audit.write(tx, "tenant deleted", by.account, name)
 
         self._store.write(work)
-
-
-def _known(reader: Reader, name: str) -> TenantRow:
-    found = rows.find(reader, name)
-    if found is None:
-        raise NotFound(f"there is no tenant {name!r}")
-    return found
 
 
 def _info(reader: Reader, row: TenantRow) -> TenantInfo:

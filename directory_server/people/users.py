@@ -95,9 +95,8 @@ class Users:
         password = self._log_ins.hashed(one_time or check_new_password(name, request.password))
 
         def work(tx: Tx) -> UserInfo:
-            if tenant and tenants.find(tx, tenant) is None:
-                raise NotFound(f"there is no tenant {tenant!r}")
             if tenant:
+                tenants.require(tx, tenant)
                 quotas.demand_room(tx, quotas.TENANT, tenant, "accounts")
             if tx.one(people.ACCOUNT, name=name) is not None:
                 raise AlreadyExists(f"an account {quoted(name)} exists already: choose another name")
@@ -306,7 +305,7 @@ def _keep_an_administrator(reader: Reader, user: UserInfo) -> None:
 def _user(reader: Reader, name: str, by: Person) -> UserInfo:
     found = next((user for user in _users(reader) if user.name == name), None)
     if found is None or not by.administers(name):
-        raise NotFound(f"there is no account {quoted(name)}")
+        raise people.missing(name)
     return found
 
 

@@ -127,7 +127,7 @@ class Identities:
         if limits is not None and limits.identity:
             raise BadRequest("a role's session is no user: name one")
         if row is None:
-            raise NotFound(f"there is no account {person.account!r}")
+            raise people.missing(person.account)
         return im.IdentityInfo("user", person.account, user_id(person), principal_arn(person), "/", row[1])
 
     def create(self, request: im.NewIdentityRequest) -> im.IdentityInfo:

@@ -9,6 +9,7 @@ from sqlalchemy import bindparam, delete, func, insert, select, update
 from directory_server.metadata.schema_groups import account_group, account_group_member
 from directory_server.metadata.statement import Statement
 from directory_server.metadata.store import Reader, Tx
+from lockstep_store.wire.errors import NotFound
 from lockstep_store.wire.messages.groups import GroupRole
 
 _group, _member = account_group.c, account_group_member.c
@@ -51,6 +52,11 @@ def find(reader: Reader, tenant: str, name: str) -> GroupRow | None:
     """Return a group; None if there is none of that name."""
     row = reader.one(_FIND, of_tenant=tenant, of_name=name)
     return None if row is None else GroupRow(*row)
+
+
+def missing(name: str) -> NotFound:
+    """Return the error for a group that does not exist, or must seem not to."""
+    return NotFound(f"there is no group {name!r}")
 
 
 def every_group(reader: Reader, tenant: str) -> list[GroupRow]:

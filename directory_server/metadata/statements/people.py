@@ -11,7 +11,8 @@ from directory_server.metadata.schema_identity_providers import linked_identity
 from directory_server.metadata.schema_second_factor import second_factor
 from directory_server.metadata.statement import Statement
 from directory_server.metadata.store import Reader, Tx
-from lockstep_store.wire.names import tenant_of
+from lockstep_store.wire.errors import NotFound
+from lockstep_store.wire.names import quoted, tenant_of
 
 
 class PasswordRow(Protocol):
@@ -171,6 +172,11 @@ NO_ROLE = Role()
 def administrators(reader: Reader, tenant: str) -> list[str]:
     """Return the names of a tenant's administrators that are not disabled, in order; without one the cluster's."""
     return [row[0] for row in reader.all(_ADMINISTRATORS) if tenant_of(row[0]) == tenant]
+
+
+def missing(name: str) -> NotFound:
+    """Return the error for an account that does not exist, or must seem not to."""
+    return NotFound(f"there is no account {quoted(name)}")
 
 
 def role_of(reader: Reader, name: str) -> Role:

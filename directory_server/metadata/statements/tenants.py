@@ -10,6 +10,7 @@ from directory_server.metadata.schema import account, bucket
 from directory_server.metadata.schema_groups import account_group, tenant
 from directory_server.metadata.statement import Position, Statement
 from directory_server.metadata.store import Reader, Tx
+from lockstep_store.wire.errors import NotFound
 from lockstep_store.wire.names import TENANT_SEPARATOR
 
 
@@ -48,6 +49,19 @@ def find(reader: Reader, name: str) -> TenantRow | None:
     """Return a tenant; None if there is none of that name."""
     row = reader.one(_FIND, of_name=name)
     return None if row is None else TenantRow(*row)
+
+
+def require(reader: Reader, name: str) -> TenantRow:
+    """Return a tenant; raise NotFound if there is none of that name."""
+    found = find(reader, name)
+    if found is None:
+        raise missing(name)
+    return found
+
+
+def missing(name: str) -> NotFound:
+    """Return the error for a tenant that does not exist, or must seem not to."""
+    return NotFound(f"there is no tenant {name!r}")
 
 
 def every_tenant(reader: Reader) -> list[TenantRow]:
