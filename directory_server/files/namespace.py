@@ -13,7 +13,7 @@ from directory_server.access.version_settings import may_bypass_governance
 from directory_server.files import past_writes
 from directory_server.files.announcements import Announced, unannounced
 from directory_server.files.hooks import Hooks
-from directory_server.files.lookups import not_found
+from directory_server.files.lookups import version_row
 from directory_server.files.moment import Moment, MomentClock
 from directory_server.files.new_version import NewVersion, copied_metadata
 from directory_server.files.object_changes import cause_of
@@ -198,13 +198,8 @@ class Namespace:
         return place.bucket  # `_source` reports, or hides, a source that does not exist
 
     def _source(self, tx: Tx, place: Standing, request: CopyRequest) -> Row:
-        bucket, path, version = request.source_bucket, request.source_path, request.source_version
-        if version is None:
-            row = tx.one(files.CURRENT, bucket=bucket, path=path)
-        else:
-            row = files.find_version(tx, bucket, path, version)
-        if row is None:
-            raise place.hide(not_found(tx, bucket, path, version))
+        path = request.source_path
+        row = version_row(place, path, request.source_version)
         if request.source_if_version is not None and row[2] != request.source_if_version:
             raise PreconditionFailed(
                 f"precondition failed: another version of {path!r} is current", version=row[2], source=True
