@@ -26,7 +26,7 @@ from lockstep_store.wire.messages.analytics import (
     StorageReply,
     StorageRequest,
 )
-from lockstep_store.wire.names import MAX_PATH_BYTES, check_bucket
+from lockstep_store.wire.names import MAX_PATH_BYTES
 
 _OF_BUCKET = Parameter("bucket", "query", "Only this bucket; for its owner and administrators.", BUCKET)
 _operation = partial(
@@ -92,16 +92,16 @@ class AnalyticsRoutes:
 
     def storage(self, request: RestRequest) -> RawReply:
         """GET /analytics/storage."""
-        return json_reply(self._directory.call(STORAGE, StorageRequest(request.access(), _bucket(request))))
+        return json_reply(self._directory.call(STORAGE, StorageRequest(request.access(), request.bucket_argument())))
 
     def file_types(self, request: RestRequest) -> RawReply:
         """GET /analytics/file-types."""
-        return json_reply(self._directory.call(FILE_TYPES, StorageRequest(request.access(), _bucket(request))))
+        return json_reply(self._directory.call(FILE_TYPES, StorageRequest(request.access(), request.bucket_argument())))
 
     def growth(self, request: RestRequest) -> RawReply:
         """GET /analytics/growth."""
         wanted = GrowthRequest(
-            request.access(), _bucket(request), days=request.number_argument("days", 365, 1, MAX_DAYS)
+            request.access(), request.bucket_argument(), days=request.number_argument("days", 365, 1, MAX_DAYS)
         )
         return json_reply(self._directory.call(GROWTH, wanted))
 
@@ -111,8 +111,3 @@ class AnalyticsRoutes:
         limit = request.number_argument("limit", 100, 1, MAX_NAMED)
         wanted = FolderUsageRequest(request.access(), request.bucket(), path, limit)
         return json_reply(self._directory.call(FOLDER_USAGE, wanted))
-
-
-def _bucket(request: RestRequest) -> str:
-    bucket = request.argument("bucket", limit=256)
-    return check_bucket(bucket) if bucket else ""

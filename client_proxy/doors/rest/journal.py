@@ -23,7 +23,6 @@ from lockstep_store.wire.errors import Overloaded
 from lockstep_store.wire.messages.base import MAX_LISTING
 from lockstep_store.wire.messages.journal import CHANGES, ChangesReply, ChangesRequest
 from lockstep_store.wire.messages.locks import MAX_WAIT_SECONDS
-from lockstep_store.wire.names import check_bucket
 
 PAUSE_SECONDS = 0.2
 """The pause after an early reply without changes, which a stopping directory sends."""
@@ -81,11 +80,10 @@ class ChangeRoutes:
 
     def changes(self, request: RestRequest) -> RawReply:
         """GET /changes."""
-        bucket = request.argument("bucket", limit=256)
         cursor = request.number_argument("cursor", -1, 0, LARGEST_CURSOR)
         wanted = ChangesRequest(
             credential=request.access(),
-            bucket=check_bucket(bucket) if bucket else None,
+            bucket=request.bucket_argument() or None,
             cursor=None if cursor < 0 else cursor,
             limit=request.number_argument("limit", MAX_LISTING, 1, MAX_LISTING),
         )

@@ -139,6 +139,11 @@ class RestRequest(DrainableRequest):
             raise BadRequest(f"the argument {name} has {len(values[0])} characters; at most {limit} are accepted")
         return values[0]
 
+    def bucket_argument(self) -> str:
+        """The bucket in `?bucket=`, or an empty name for all of them."""
+        bucket = self.argument("bucket", limit=256)
+        return check_bucket(bucket) if bucket else ""
+
     def number_argument(self, name: str, default: int, low: int, high: int) -> int:
         """The value of a query argument that is an integer from `low` to `high`."""
         value = self.argument(name)

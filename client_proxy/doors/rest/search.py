@@ -20,7 +20,7 @@ from lockstep_store.wire.messages.search import (
     SearchReply,
     SearchRequest,
 )
-from lockstep_store.wire.names import MAX_PATH_BYTES, check_bucket
+from lockstep_store.wire.names import MAX_PATH_BYTES
 
 PAGE = 50
 LARGEST = 10**18 - 1
@@ -76,11 +76,10 @@ class SearchRoutes:
 
     def search(self, request: RestRequest) -> RawReply:
         """GET /search."""
-        bucket = request.argument("bucket", limit=256)
         wanted = SearchRequest(
             request.access(),
             request.argument("q", limit=MAX_QUERY),
-            check_bucket(bucket) if bucket else "",
+            request.bucket_argument(),
             _prefix(request),
             SearchFilters(
                 request.argument("type", limit=256),

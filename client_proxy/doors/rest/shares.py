@@ -122,10 +122,9 @@ class ShareRoutes:
         ]
 
     def list_shares(self, request: RestRequest) -> RawReply:
-        bucket = request.argument("bucket")
         asked = sm.SharesRequest(
             request.access(),
-            check_bucket(bucket) if bucket else "",
+            request.bucket_argument(),
             request.argument("cursor", limit=48),
             request.number_argument("limit", MAX_LISTING, 1, MAX_LISTING),
         )
