@@ -10,13 +10,14 @@ from pathlib import Path
 import pytest
 
 from directory_server.cluster.directory_clock import DirectoryClock
+from directory_server.files.analytics import note_today
 from directory_server.maintenance.backup import Backups
 from directory_server.maintenance.condition import DirectoryCondition
 from directory_server.maintenance.epochs import EPOCHS_SETTING, Epochs, decode_record
 from directory_server.maintenance.fsck import check_metadata
 from directory_server.maintenance.restore import CURSOR_JUMP, restore
 from directory_server.metadata.engines.sqlite.store import SqliteStore
-from directory_server.metadata.statements import notifications, people, redo
+from directory_server.metadata.statements import notifications, people, redo, totals
 from lockstep_store.wire.backup_file import check
 from lockstep_store.wire.errors import Conflict, Damaged, SetupError, StorageFormatError
 from lockstep_store.wire.messages.files import FileVersion
@@ -300,6 +301,23 @@ def test_the_status_asks_for_a_backup_after_a_restore_until_there_is_one(life: L
     assert reported() == (None, life.backed_up_at + 60.0)
     life.back_up(later=90.0)
     assert reported() == (life.backed_up_at + 90.0, None)
+
+
+def test_totals_are_counted_again(life: Life) -> None:
+    """Wrong, missing and left-over ones in a backup are right after the restore; noted days stay."""
+    life.rig.write("in/a.txt", b"12345")
+    life.rig.store.write(lambda tx: note_today(tx, life.rig.clock.wall()))
+    life.rig.sql("UPDATE stored_total SET file_bytes = file_bytes + 1")
+    life.rig.sql("DELETE FROM folder_total WHERE folder = 'in/'")
+    life.rig.sql("INSERT INTO folder_total (bucket, folder, files, bytes) VALUES ('files', 'none/', 1, 1)")
+    life.rig.sql("UPDATE content_total SET blobs = 7")
+    life.back_up()
+    rig = life.restore()
+    _, problems, _ = check_metadata(rig.store)
+    assert problems == []
+    with rig.store.read() as reader:
+        assert totals.folder(reader, "files", "in/") == (1, 5)
+        assert [row[1:] for row in totals.days(reader, '["files"]', 0)] == [(1, 5, 1, 5)]
 
 
 def test_a_commit_that_was_answered_before_the_backup_is_still_repeated(life: Life) -> None:
