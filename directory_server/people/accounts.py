@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from blake3 import blake3
 
-from directory_server.metadata.statements import people, quotas
+from directory_server.metadata.statements import people, quotas, totals
 from directory_server.metadata.store import MetadataStore, Reader, Row, Tx
 from directory_server.people.access_keys import PeopleClock, S3Keys
 from directory_server.people.audit import Auditor, NoAudit
@@ -19,7 +19,7 @@ from directory_server.people.passwords import PasswordHash
 from directory_server.people.person import Person
 from directory_server.people.share_links import person_of_link
 from lockstep_store.runtime.bounded import LookupCache
-from lockstep_store.wire.errors import BadRequest, Conflict, Forbidden, NotFound, NotLoggedIn
+from lockstep_store.wire.errors import AlreadyExists, BadRequest, Conflict, Forbidden, NotFound, NotLoggedIn
 from lockstep_store.wire.messages.people import AccountInfo, ApiKeyInfo, ApiKeysReply
 from lockstep_store.wire.messages.s3 import S3_SERVICE, S3Proof
 from lockstep_store.wire.messages.s3_access import S3Access
@@ -195,6 +195,18 @@ class Accounts:
     def remove_ended(self, tx: Tx) -> None:
         """Delete expired log-ins."""
         tx.run(people.DELETE_ENDED_SESSIONS, now=self._clock.now())
+
+
+def refuse_past_author(reader: Reader, name: str) -> None:
+    """Raise AlreadyExists if files name a deleted account of that name as their author: they would be the new one's.
+
+    Administrators may make the account all the same.
+    """
+    if totals.is_author(reader, name):
+        raise AlreadyExists(
+            f"the name {name!r} belonged to an account that was deleted, and files still name it as their author: "
+            "choose another name, or ask an administrator"
+        )
 
 
 def insert_account(

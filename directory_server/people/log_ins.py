@@ -14,7 +14,7 @@ from directory_server.defaults import TOKEN_SECONDS
 from directory_server.metadata.statements import people
 from directory_server.metadata.store import MetadataStore, Row, Tx
 from directory_server.people.access_keys import PeopleClock
-from directory_server.people.accounts import TOKEN_PREFIX, Accounts, credential_hash, insert_account
+from directory_server.people.accounts import TOKEN_PREFIX, Accounts, credential_hash, insert_account, refuse_past_author
 from directory_server.people.guessing import CodeGuesses, GuessingBounds
 from directory_server.people.look_alikes import LookAlikes, check_separator
 from directory_server.people.names import AccountNames, prepared_name, prepared_password
@@ -191,6 +191,7 @@ class LogIns:
                     f"the name {name!r} looks like the name of another account: check the spelling, or choose a name "
                     "that nobody can take for it"
                 )
+            refuse_past_author(tx, name)
             insert_account(tx, name, password, admin=False, at=self._clock.wall())
             return True
 

@@ -15,7 +15,7 @@ from directory_server.metadata.statements import people
 from directory_server.metadata.statements.identity_providers import LinkRow
 from directory_server.metadata.store import MetadataStore, Reader, Tx
 from directory_server.people.access_keys import PeopleClock
-from directory_server.people.accounts import Accounts, insert_account
+from directory_server.people.accounts import Accounts, insert_account, refuse_past_author
 from directory_server.people.log_ins import LogIns
 from directory_server.people.look_alikes import check_separator
 from directory_server.people.names import AccountNames, prepared_name
@@ -149,6 +149,7 @@ class SingleSignOn:
                 raise AlreadyExists(f"there is an account {name!r} already, and it may be somebody else's: {hint}")
             if self._log_ins.look_alikes.find(tx, name) is not None:
                 raise AlreadyExists(f"the name {name!r} looks like the name of another account: {hint}")
+            refuse_past_author(tx, name)
             at = self._clock.wall()
             insert_account(tx, name, NO_PASSWORD, admin=False, at=at)
             rows.link(tx, LinkRow(issuer, subject, name, at))

@@ -139,6 +139,28 @@ def test_who_takes_a_tenants_name_sees_nothing_of_it(rig: S3Rig) -> None:
 # ---------------------------------------------------------------- policies and lists that name a deleted account
 
 
+def made_again(rig: S3Rig, name: str) -> Person:
+    """The account that an administrator makes under a name that files have as their author's."""
+    made = admin(rig, "POST", "/users", name=name, role="member", password=PASSWORD)
+    assert made.status == 201, made.body
+    return Person(rig, name)
+
+
+def test_nobody_takes_a_name_that_files_have_as_their_authors(rig: S3Rig, olga: Person) -> None:
+    """Else a stranger could read what a deleted account wrote for others. An administrator may decide otherwise."""
+    bucket, first, unused = with_lists(olga), Person(rig, "passing-6"), Person(rig, "passing-7")
+    olga.let(bucket, first, "s3:PutObject")
+    first.s3.put_object(Bucket=bucket, Key="written", Body=b"for olga")
+    for person in (first, unused):
+        delete(rig, person.name)
+    login = {"username": first.name, "password": PASSWORD}
+    for target in ("/auth/login", "/auth/register"):
+        answer = rig.cluster.ask_with({}, "POST", target, _json(**login))
+        assert (answer.status, answer.json["code"]) == (409, "already_exists"), answer.body
+    assert rig.cluster.log_in(unused.name), "it wrote nothing"
+    assert made_again(rig, first.name).s3.get_object(Bucket=bucket, Key="written")["ContentLength"] == 8
+
+
 def refused(call: Any, **arguments: Any) -> str:
     with pytest.raises(ClientError) as raised:
         call(**arguments)
@@ -238,7 +260,7 @@ def test_the_list_of_a_deleted_accounts_bucket_is_its_heirs(rig: S3Rig, olga: Pe
     bucket = with_lists(first)
     first.s3.put_bucket_acl(Bucket=bucket, GrantFullControl=f"id={first.name}", GrantRead=f"id={eve.name}")
     assert admin(rig, "DELETE", f"/users/{first.name}?buckets_to={olga.name}").status == 204
-    again = Person(rig, first.name)
+    again = made_again(rig, first.name)
     assert refused(again.s3.get_bucket_acl, Bucket=bucket) == "AccessDenied"
     found = olga.s3.get_bucket_acl(Bucket=bucket)
     assert found["Owner"]["ID"] == olga.name

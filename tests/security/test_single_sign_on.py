@@ -8,9 +8,12 @@ from typing import Any
 from urllib.parse import urlencode
 
 import pytest
+from sqlalchemy import insert
 
 from directory_server.identity_providers.attempts import Attempt, Attempts
-from lockstep_store.wire.errors import Forbidden, NotLoggedIn
+from directory_server.metadata.schema_totals import stored_total
+from directory_server.metadata.statement import Statement
+from lockstep_store.wire.errors import AlreadyExists, Forbidden, NotLoggedIn
 from lockstep_store.wire.messages import single_sign_on as sm
 from lockstep_store.wire.messages import users as um
 from lockstep_store.wire.messages.base import CredentialRequest
@@ -119,6 +122,17 @@ def test_no_provider_makes_an_account_in_a_tenant(rig: SignOnRig, separator: str
     rig.put()
     with pytest.raises(Forbidden, match="the user name is invalid"):
         rig.log_in(f"acme{separator}ann")
+
+
+def test_no_provider_makes_an_account_that_files_have_as_their_author(rig: SignOnRig) -> None:
+    """They are a deleted account's, and would be the new one's."""
+    rig.put()
+    total = {"bucket": "files", "kind": "", "month": "", "files": 0, "file_bytes": 0, "versions": 1, "version_bytes": 1}
+    wrote = Statement(insert(stored_total).values(author="ann", **total))
+    rig.cluster.directory.store.write(lambda tx: tx.run(wrote))
+    with pytest.raises(AlreadyExists, match="belonged to an account that was deleted"):
+        rig.log_in("ann")
+    assert rig.log_in("bob", "subject-2").created
 
 
 def test_a_log_in_shows_its_secrets_in_no_log(rig: SignOnRig) -> None:

@@ -94,6 +94,7 @@ class AccountRoutes:
                     errors.NotLoggedIn,
                     errors.SecondFactorNeeded,
                     errors.Forbidden,
+                    errors.AlreadyExists,
                     errors.TooManyRequests,
                 ),
                 login=False,

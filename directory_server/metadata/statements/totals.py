@@ -55,6 +55,7 @@ _GROUPED = {
     )
     for column in ("bucket", "author", "kind", "month")
 }
+_IS_AUTHOR = Statement(text("SELECT 1 FROM stored_total WHERE author = :author LIMIT 1"))
 _DAYS = Statement(
     text(
         f"SELECT t.day, {_SUMS} FROM daily_total t WHERE t.day >= :since AND {_OF_BUCKETS}"  # noqa: S608 - our own names
@@ -121,6 +122,11 @@ def count_again(tx: Tx) -> None:
 def grouped(reader: Reader, column: str, buckets: str, count: int) -> list[Row]:
     """Return (value, files, file bytes, versions, version bytes) of buckets (a JSON array), the largest first."""
     return reader.all(_GROUPED[column], buckets=buckets, count=count)
+
+
+def is_author(reader: Reader, account: str) -> bool:
+    """Whether a version of any file was written by an account of that name."""
+    return reader.one(_IS_AUTHOR, author=account) is not None
 
 
 def days(reader: Reader, buckets: str, since: int) -> list[Row]:
