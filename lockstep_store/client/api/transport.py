@@ -9,6 +9,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -110,53 +111,46 @@ class ApiTransport:
         the proxy returns 503; any call is, if nothing was sent, or a rate limit refused it for a few seconds. A `body`
         is sent once; callers decide about a retry.
         """
-        if self.on_delay is None or body is not None or read_seconds is not None:
-            return self._request(method, path, params, headers, message, body, read_seconds, repeatable, stream)
-        notice = threading.Timer(DELAY_SECONDS, self.on_delay)
-        notice.daemon = True
-        notice.start()
-        try:
-            return self._request(method, path, params, headers, message, body, read_seconds, repeatable, stream)
-        finally:
-            notice.cancel()
-
-    def _request(
-        self,
-        method: str,
-        path: str,
-        params: Mapping[str, str] | None,
-        headers: Mapping[str, str] | None,
-        message: Any,
-        body: Body | None,
-        read_seconds: float | None,
-        repeatable: bool | None,
-        stream: bool,
-    ) -> requests.Response:
         if repeatable is None:
             repeatable = method in ("GET", "HEAD")
         pauses = iter(() if body is not None else self._pauses)
         began = self._monotonic()
-        while True:
-            try:
-                response = self._once(method, path, params, headers, message, body, read_seconds, stream)
-            except PeerUnreachable as error:
-                pause = next(pauses, None) if error.facts.get("unsent") or repeatable else None
-                if pause is None or error.facts.get("final"):
-                    raise
-            else:
-                if self._trust is not None:
-                    self._trust.note(response.headers.get(AUTHORITIES_HEADER, ""))
-                if response.status_code < 400 and response.status_code != 304:
-                    return response
-                refusal = _refusal(response)
-                asked = _retry_after(response)
-                soon = isinstance(refusal, errors.RateLimited) and (asked or 0.0) <= LONGEST_PAUSE_SECONDS
-                again = (response.status_code in _BUSY or soon) and self._monotonic() - began < BUSY_SECONDS
-                pause = next(pauses, None) if again else None
-                if pause is None or not (repeatable or asked is not None):
-                    raise refusal
-                pause = max(pause, min(asked or 0.0, LONGEST_PAUSE_SECONDS))
-            self._sleep(pause)
+        with self._noticing(prompt=body is None and read_seconds is None):
+            while True:
+                try:
+                    response = self._once(method, path, params, headers, message, body, read_seconds, stream)
+                except PeerUnreachable as error:
+                    pause = next(pauses, None) if error.facts.get("unsent") or repeatable else None
+                    if pause is None or error.facts.get("final"):
+                        raise
+                else:
+                    if self._trust is not None:
+                        self._trust.note(response.headers.get(AUTHORITIES_HEADER, ""))
+                    if response.status_code < 400 and response.status_code != 304:
+                        return response
+                    refusal = _refusal(response)
+                    asked = _retry_after(response)
+                    soon = isinstance(refusal, errors.RateLimited) and (asked or 0.0) <= LONGEST_PAUSE_SECONDS
+                    again = (response.status_code in _BUSY or soon) and self._monotonic() - began < BUSY_SECONDS
+                    pause = next(pauses, None) if again else None
+                    if pause is None or not (repeatable or asked is not None):
+                        raise refusal
+                    pause = max(pause, min(asked or 0.0, LONGEST_PAUSE_SECONDS))
+                self._sleep(pause)
+
+    @contextmanager
+    def _noticing(self, *, prompt: bool) -> Iterator[None]:
+        """Call `on_delay` if a reply that should be `prompt` takes longer than two seconds."""
+        if self.on_delay is None or not prompt:
+            yield
+            return
+        notice = threading.Timer(DELAY_SECONDS, self.on_delay)
+        notice.daemon = True
+        notice.start()
+        try:
+            yield
+        finally:
+            notice.cancel()
 
     def _authorities(self) -> TrustNews:
         try:
