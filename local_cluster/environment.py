@@ -21,9 +21,9 @@ EXIT_NO_PYTHON = 3
 EXIT_NOT_INSTALLED = 4
 PIP_OPTIONS = ("--disable-pip-version-check", "--no-input", "--quiet")
 
-# uv, which takes a fifth of pip's time, reads none of pip's settings: these it is told.
+# uv takes a fifth of pip's time, but ignores pip's settings: these are passed on to it.
 UV_VARIABLES = {"index-url": "UV_DEFAULT_INDEX", "find-links": "UV_FIND_LINKS", "cert": "SSL_CERT_FILE"}
-# These change how pip works and not what it installs.
+# These change how pip works, not what it installs.
 PIPS_OWN = {
     *("break-system-packages", "cache-dir", "default-timeout", "disable-pip-version-check", "no-cache-dir", "no-color"),
     *("no-input", "no-warn-script-location", "progress-bar", "quiet", "require-virtualenv", "retries"),
@@ -132,9 +132,9 @@ class Environment:
 
 
 def uv_variables(listed: str) -> dict[str, str] | None:
-    """Return pip's settings, as `pip config list` prints them, as variables for uv.
+    """Turn pip's settings, as `pip config list` prints them, into variables for uv.
 
-    None where there is a setting that uv could not follow: it would take packages from where pip may not.
+    Return None if uv cannot follow one of them: it could take packages from a source that pip must not use.
     """
     variables: dict[str, str] = {}
     for line in listed.splitlines():

@@ -75,12 +75,10 @@ def _of_directory(info: DirectoryInfo | None, refusal: str) -> Iterator[StatusPr
         left = f"has only {size(info.free_bytes or 0)} left on its disk"
         yield StatusProblem("degraded", name, left, "free space there before it can no longer write")
     if info.restored_at is not None:
-        yield StatusProblem(
-            "degraded",
-            name,
-            f"has no backup since it was restored on {when(info.restored_at)}, and earlier ones lack what followed",
-            "make one: `lockstep backup FILE`",
+        lacks = (
+            f"has no backup since it was restored on {when(info.restored_at)}; redo records do not continue older ones"
         )
+        yield StatusProblem("degraded", name, lacks, "make one: `lockstep backup FILE`")
     if info.backup_seconds is not None and info.backup_seconds > BACKUP_LATE_SECONDS:
         late = f"has not asked for changes for {duration(info.backup_seconds)}"
         yield StatusProblem("degraded", "continuous backup", late, "start `lockstep backup --follow` again")
