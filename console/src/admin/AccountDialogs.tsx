@@ -1,9 +1,11 @@
-import { Alert, Button, Code, Group, NativeSelect, Stack, Text, TextInput } from '@mantine/core';
+import { Alert, Code, NativeSelect, Stack, Text } from '@mantine/core';
 import { useMutation, useQueryClient } from '@tanstack/react-query';
 import { type FormEvent, useState } from 'react';
 
 import { Dialog } from '../shell/Dialog';
+import { CloseDialogButton, DialogButtons } from '../shell/DialogButtons';
 import { Failed } from '../shell/Failed';
+import { NameField } from '../shell/NameField';
 import { useTexts } from '../texts';
 import { ACCOUNTS_KEY, create, remove, reset, type Role, type User } from './accounts';
 import { useAdminTexts } from './texts';
@@ -28,16 +30,11 @@ export function NewAccountDialog({ onClose }: { onClose: () => void }) {
     <Dialog title={own.create} onClose={onClose}>
       <form onSubmit={submit}>
         <Stack gap="sm">
-          <TextInput
+          <NameField
             label={texts.signIn.user}
             value={name}
-            onChange={(event) => setName(event.currentTarget.value)}
-            autoCapitalize="none"
-            autoComplete="off"
-            spellCheck={false}
+            onChange={setName}
             maxLength={256}
-            required
-            withAsterisk={false}
             data-autofocus
           />
           <NativeSelect
@@ -47,14 +44,7 @@ export function NewAccountDialog({ onClose }: { onClose: () => void }) {
             data={Object.entries(own.roles).map(([value, label]) => ({ value, label }))}
           />
           <Failed error={making.error} />
-          <Group justify="flex-end">
-            <Button variant="default" onClick={onClose}>
-              {texts.app.cancel}
-            </Button>
-            <Button type="submit" loading={making.isPending}>
-              {own.createNow}
-            </Button>
-          </Group>
+          <DialogButtons action={own.createNow} onCancel={onClose} isBusy={making.isPending} />
         </Stack>
       </form>
     </Dialog>
@@ -62,7 +52,6 @@ export function NewAccountDialog({ onClose }: { onClose: () => void }) {
 }
 
 function OneTime({ title, made, onClose }: { title: string; made: { user: User; password?: string }; onClose: () => void }) {
-  const texts = useTexts();
   const own = useAdminTexts();
   return (
     <Dialog title={title} onClose={onClose}>
@@ -74,18 +63,13 @@ function OneTime({ title, made, onClose }: { title: string; made: { user: User; 
           {own.oneTimeHint}
         </Text>
       </Alert>
-      <Group justify="flex-end" mt="lg">
-        <Button onClick={onClose} data-autofocus>
-          {texts.app.close}
-        </Button>
-      </Group>
+      <CloseDialogButton onClose={onClose} />
     </Dialog>
   );
 }
 
 /** Replaces a forgotten password by a one-time password. */
 export function ResetDialog({ name, onClose }: { name: string; onClose: () => void }) {
-  const texts = useTexts();
   const own = useAdminTexts();
   const cache = useQueryClient();
   const resetting = useMutation({
@@ -98,21 +82,19 @@ export function ResetDialog({ name, onClose }: { name: string; onClose: () => vo
     <Dialog title={title} onClose={onClose}>
       <Text>{own.resetText}</Text>
       <Failed error={resetting.error} />
-      <Group justify="flex-end" mt="lg">
-        <Button variant="default" onClick={onClose} data-autofocus>
-          {texts.app.cancel}
-        </Button>
-        <Button color="red" loading={resetting.isPending} onClick={() => resetting.mutate()}>
-          {own.reset}
-        </Button>
-      </Group>
+      <DialogButtons
+        action={own.reset}
+        onAction={() => resetting.mutate()}
+        onCancel={onClose}
+        isBusy={resetting.isPending}
+        isDangerous
+      />
     </Dialog>
   );
 }
 
 /** Deletes an account. Whoever owns buckets needs an heir for them. */
 export function DeleteAccountDialog({ user, onClose }: { user: User; onClose: () => void }) {
-  const texts = useTexts();
   const own = useAdminTexts();
   const cache = useQueryClient();
   const [heir, setHeir] = useState('');
@@ -131,27 +113,15 @@ export function DeleteAccountDialog({ user, onClose }: { user: User; onClose: ()
       <form onSubmit={submit}>
         <Text mb="sm">{own.deleteText}</Text>
         {buckets.length > 0 && (
-          <TextInput
+          <NameField
             label={own.heir}
             description={own.heirHint(buckets.join(', '))}
             value={heir}
-            onChange={(event) => setHeir(event.currentTarget.value)}
-            autoCapitalize="none"
-            autoComplete="off"
-            spellCheck={false}
-            required
-            withAsterisk={false}
+            onChange={setHeir}
           />
         )}
         <Failed error={deleting.error} />
-        <Group justify="flex-end" mt="lg">
-          <Button variant="default" onClick={onClose} data-autofocus>
-            {texts.app.cancel}
-          </Button>
-          <Button type="submit" color="red" loading={deleting.isPending}>
-            {own.remove}
-          </Button>
-        </Group>
+        <DialogButtons action={own.remove} onCancel={onClose} isBusy={deleting.isPending} isDangerous />
       </form>
     </Dialog>
   );

@@ -1,4 +1,4 @@
-import { ActionIcon, Badge, Button, Group, Loader, Menu, Text, TextInput } from '@mantine/core';
+import { ActionIcon, Badge, Button, Group, Loader, Menu, Text } from '@mantine/core';
 import { useQuery, useQueryClient } from '@tanstack/react-query';
 import { useState } from 'react';
 
@@ -8,6 +8,7 @@ import type { Account } from '../session/session';
 import { ConfirmDialog } from '../shell/ConfirmDialog';
 import { DataRow, DataTable } from '../shell/DataTable';
 import { Failed } from '../shell/Failed';
+import { FilterField } from '../shell/FilterField';
 import { MoreIcon } from '../shell/icons';
 import { useNotices } from '../shell/notices';
 import { useTexts } from '../texts';
@@ -36,14 +37,7 @@ export function AccountList({ account }: { account: Account }) {
   return (
     <>
       <Group gap="sm" mb="xs">
-        <TextInput
-          size="xs"
-          type="search"
-          aria-label={own.filter}
-          placeholder={own.filter}
-          value={filter}
-          onChange={(event) => setFilter(event.currentTarget.value)}
-        />
+        <FilterField label={own.filter} value={filter} onChange={setFilter} />
         <Text size="sm" c="dimmed" role="status">
           {found.isSuccess && own.count(users.length)}
         </Text>

@@ -1,4 +1,4 @@
-import { Button, Group, Loader, Text, TextInput } from '@mantine/core';
+import { Button, Group, Loader, Text } from '@mantine/core';
 import { useInfiniteQuery } from '@tanstack/react-query';
 import { useEffect, useState } from 'react';
 
@@ -6,6 +6,7 @@ import { api, data } from '../api/client';
 import { timeText } from '../files/format';
 import { DataRow, DataTable } from '../shell/DataTable';
 import { Failed } from '../shell/Failed';
+import { FilterField } from '../shell/FilterField';
 import { useTexts } from '../texts';
 import { useAdminTexts } from './texts';
 
@@ -27,14 +28,7 @@ export function AuditList() {
   return (
     <>
       <Group gap="sm" mb="xs">
-        <TextInput
-          size="xs"
-          type="search"
-          aria-label={own.filterEvents}
-          placeholder={own.filterEvents}
-          value={filter}
-          onChange={(event) => setFilter(event.currentTarget.value)}
-        />
+        <FilterField label={own.filterEvents} value={filter} onChange={setFilter} />
         <Text size="sm" c="dimmed" role="status">
           {found.isSuccess && own.events(events.length)}
         </Text>

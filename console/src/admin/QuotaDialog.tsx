@@ -1,9 +1,10 @@
-import { Button, Group, Loader, Stack, Text, TextInput } from '@mantine/core';
+import { Loader, Stack, Text, TextInput } from '@mantine/core';
 import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
 import { type FormEvent, useState } from 'react';
 
 import { sizeText } from '../files/format';
 import { Dialog } from '../shell/Dialog';
+import { DialogButtons } from '../shell/DialogButtons';
 import { Failed } from '../shell/Failed';
 import { useTexts } from '../texts';
 import { quotas, type Resource, setQuotas } from './accounts';
@@ -65,14 +66,12 @@ export function QuotaDialog({ name, onClose }: { name: string; onClose: () => vo
           })}
         </Stack>
         <Failed error={found.error ?? saving.error} />
-        <Group justify="flex-end" mt="lg">
-          <Button variant="default" onClick={onClose}>
-            {texts.app.cancel}
-          </Button>
-          <Button type="submit" disabled={!isGood || rows.length === 0} loading={saving.isPending}>
-            {texts.app.save}
-          </Button>
-        </Group>
+        <DialogButtons
+          action={texts.app.save}
+          onCancel={onClose}
+          isBusy={saving.isPending}
+          isDisabled={!isGood || rows.length === 0}
+        />
       </form>
     </Dialog>
   );

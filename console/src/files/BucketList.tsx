@@ -4,10 +4,11 @@ import { lazy, Suspense, useState } from 'react';
 
 import { api, data } from '../api/client';
 import type { Account } from '../session/session';
+import { Failed } from '../shell/Failed';
 import { BucketIcon } from '../shell/icons';
 import { PageHead } from '../shell/PageHead';
 import { PlaceLink } from '../shell/PlaceLink';
-import { useTexts, words } from '../texts';
+import { useTexts } from '../texts';
 import { SharedWithMe } from './SharedWithMe';
 
 const NewBucketDialog = lazy(() => import('./NewBucketDialog').then((part) => ({ default: part.NewBucketDialog })));
@@ -35,14 +36,7 @@ export function BucketList({ account }: { account: Account }) {
         )}
       </PageHead>
       {found.isPending && <Loader aria-label={texts.app.loading} />}
-      {found.isError && (
-        <Group role="alert">
-          <Text>{words(found.error, texts)}</Text>
-          <Button size="compact-sm" variant="default" onClick={() => void found.refetch()}>
-            {texts.app.retry}
-          </Button>
-        </Group>
-      )}
+      <Failed error={found.error} onRetry={() => void found.refetch()} />
       {found.isSuccess && buckets.length === 0 && <Text>{texts.files.noBuckets}</Text>}
       <ul className="buckets" aria-label={texts.files.buckets}>
         {buckets.map((bucket) => (

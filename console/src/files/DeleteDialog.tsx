@@ -1,9 +1,10 @@
-import { Button, Group, Text } from '@mantine/core';
+import { Text } from '@mantine/core';
 import { useMutation, useQueryClient } from '@tanstack/react-query';
 import { useState } from 'react';
 
 import { api, data } from '../api/client';
 import { Dialog } from '../shell/Dialog';
+import { DialogButtons } from '../shell/DialogButtons';
 import { useNotices } from '../shell/notices';
 import { useTexts } from '../texts';
 import type { Entry } from './entries';
@@ -41,14 +42,13 @@ export function DeleteDialog({ bucket, entry, keepsVersions, onClose }: Props) {
     <Dialog title={said.confirmTitle} onClose={onClose}>
       <Text className="breakable">{explained(entry.name)}</Text>
       <FolderFailure error={remove.error} change={remove.isPending ? change : undefined} />
-      <Group justify="flex-end" mt="lg">
-        <Button variant="default" onClick={onClose} data-autofocus>
-          {texts.app.cancel}
-        </Button>
-        <Button color="red" loading={remove.isPending} onClick={() => remove.mutate()}>
-          {texts.files.remove}
-        </Button>
-      </Group>
+      <DialogButtons
+        action={texts.files.remove}
+        onAction={() => remove.mutate()}
+        onCancel={onClose}
+        isBusy={remove.isPending}
+        isDangerous
+      />
     </Dialog>
   );
 }

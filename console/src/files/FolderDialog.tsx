@@ -1,8 +1,9 @@
-import { Button, Group, TextInput } from '@mantine/core';
+import { TextInput } from '@mantine/core';
 import { useMutation, useQueryClient } from '@tanstack/react-query';
 import { type FormEvent, useState } from 'react';
 
 import { Dialog } from '../shell/Dialog';
+import { DialogButtons } from '../shell/DialogButtons';
 import { useTexts } from '../texts';
 import { FolderFailure } from './FolderFailure';
 import { createFolder, folderPath, type FolderChange, renameFolder } from './folders';
@@ -47,14 +48,12 @@ export function FolderDialog({ bucket, parent, name, onClose }: Props) {
           data-autofocus
         />
         <FolderFailure error={save.error} change={save.isPending ? change : undefined} />
-        <Group justify="flex-end" mt="lg">
-          <Button variant="default" onClick={onClose}>
-            {texts.app.cancel}
-          </Button>
-          <Button type="submit" disabled={isBad} loading={save.isPending}>
-            {name === undefined ? texts.folders.createNow : texts.folders.rename}
-          </Button>
-        </Group>
+        <DialogButtons
+          action={name === undefined ? texts.folders.createNow : texts.folders.rename}
+          onCancel={onClose}
+          isBusy={save.isPending}
+          isDisabled={isBad}
+        />
       </form>
     </Dialog>
   );

@@ -1,4 +1,4 @@
-import { Breadcrumbs, Button, FileButton, Group, Loader, Menu, Text, TextInput } from '@mantine/core';
+import { Breadcrumbs, Button, FileButton, Group, Loader, Menu, Text } from '@mantine/core';
 import { type DragEvent, lazy, Suspense, useCallback, useEffect, useRef, useState } from 'react';
 
 import { fileAddress } from '../api/client';
@@ -8,6 +8,7 @@ import { useLocks } from '../locks/useLocks';
 import { goTo, NO_SEARCH } from '../router';
 import type { Account } from '../session/session';
 import { Failed } from '../shell/Failed';
+import { FilterField } from '../shell/FilterField';
 import { useNotices } from '../shell/notices';
 import { PlaceLink } from '../shell/PlaceLink';
 import { useTexts } from '../texts';
@@ -79,14 +80,7 @@ export function FolderPage({ account, bucket, folder }: Props) {
         )}
       </Head>
       <Group gap="sm" mb="xs">
-        <TextInput
-          size="xs"
-          type="search"
-          aria-label={texts.files.filter}
-          placeholder={texts.files.filter}
-          value={filter}
-          onChange={(event) => setFilter(event.currentTarget.value)}
-        />
+        <FilterField label={texts.files.filter} value={filter} onChange={setFilter} />
         <Text size="sm" c="dimmed" role="status">
           {remark(listing, texts)}
         </Text>

@@ -1,10 +1,12 @@
-import { Button, Checkbox, Group, Stack, TextInput } from '@mantine/core';
+import { Checkbox, Stack } from '@mantine/core';
 import { useMutation, useQueryClient } from '@tanstack/react-query';
 import { type FormEvent, useState } from 'react';
 
 import { api, data } from '../api/client';
 import { Dialog } from '../shell/Dialog';
+import { DialogButtons } from '../shell/DialogButtons';
 import { Failed } from '../shell/Failed';
+import { NameField } from '../shell/NameField';
 import { useTexts } from '../texts';
 
 /** Creates a bucket, of the account that is signed in. */
@@ -32,17 +34,12 @@ export function NewBucketDialog({ onClose }: { onClose: () => void }) {
     <Dialog title={texts.buckets.create} onClose={onClose}>
       <form onSubmit={submit}>
         <Stack gap="sm">
-          <TextInput
+          <NameField
             label={texts.buckets.name}
             description={texts.buckets.nameHint}
             value={name}
-            onChange={(event) => setName(event.currentTarget.value)}
-            autoCapitalize="none"
-            autoComplete="off"
-            spellCheck={false}
+            onChange={setName}
             maxLength={63}
-            required
-            withAsterisk={false}
             data-autofocus
           />
           <Checkbox
@@ -57,14 +54,7 @@ export function NewBucketDialog({ onClose }: { onClose: () => void }) {
             onChange={(event) => setIsShared(event.currentTarget.checked)}
           />
           <Failed error={making.error} />
-          <Group justify="flex-end">
-            <Button variant="default" onClick={onClose}>
-              {texts.app.cancel}
-            </Button>
-            <Button type="submit" loading={making.isPending}>
-              {texts.folders.createNow}
-            </Button>
-          </Group>
+          <DialogButtons action={texts.folders.createNow} onCancel={onClose} isBusy={making.isPending} />
         </Stack>
       </form>
     </Dialog>

@@ -1,15 +1,16 @@
 import { Button, Group, Loader, Text } from '@mantine/core';
 import { useState } from 'react';
 
+import { api, data } from '../api/client';
 import { useBuckets } from '../files/BucketList';
 import { clockText } from '../files/format';
 import type { Account } from '../session/session';
+import { ConfirmDialog } from '../shell/ConfirmDialog';
 import { DataRow, DataTable } from '../shell/DataTable';
 import { Failed } from '../shell/Failed';
 import { PageHead } from '../shell/PageHead';
 import { useTexts } from '../texts';
 import { useLockActions } from './actions';
-import { BreakDialog } from './BreakDialog';
 import { keyOf, type Lock, type Locks, pathsText, useLocks } from './useLocks';
 
 const LIVE_MILLISECONDS = 700;
@@ -39,9 +40,21 @@ export function LocksPage({ account }: { account: Account }) {
           ))}
         </DataTable>
       )}
-      {breaking && <BreakDialog lock={breaking} onClose={() => setBreaking(undefined)} />}
+      {breaking && (
+        <ConfirmDialog
+          title={texts.locks.breakTitle}
+          text={texts.locks.breakText(breaking.account, pathsText(breaking))}
+          action={texts.locks.breakNow}
+          run={() => breakLock(breaking)}
+          onClose={() => setBreaking(undefined)}
+        />
+      )}
     </div>
   );
+}
+
+async function breakLock({ id }: Lock): Promise<void> {
+  await data(api.DELETE('/api/v1/locks/{id}', { params: { path: { id }, query: { break: true } } }));
 }
 
 interface RowProps {

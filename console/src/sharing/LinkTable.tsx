@@ -1,9 +1,9 @@
 import { Badge, Button, Group, Loader, Text } from '@mantine/core';
-import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
+import { useQuery, useQueryClient } from '@tanstack/react-query';
 import { type ReactNode, useState } from 'react';
 
 import { timeText } from '../files/format';
-import { Dialog } from '../shell/Dialog';
+import { ConfirmDialog } from '../shell/ConfirmDialog';
 import { DataRow, DataTable } from '../shell/DataTable';
 import { Failed } from '../shell/Failed';
 import { PlaceLink } from '../shell/PlaceLink';
@@ -27,6 +27,7 @@ interface Props {
 /** Share links, with a button to revoke each. */
 export function LinkTable({ bucket = '', path }: Props) {
   const texts = useTexts();
+  const cache = useQueryClient();
   const [revoking, setRevoking] = useState<ShareLink>();
   const found = useQuery({ queryKey: ['links', bucket], queryFn: ({ signal }) => listLinks(bucket, signal) });
   const shown = path === undefined ? COLUMNS : COLUMNS_OF_ONE;
@@ -43,7 +44,15 @@ export function LinkTable({ bucket = '', path }: Props) {
           ))}
         </DataTable>
       )}
-      {revoking && <RevokeDialog link={revoking} onClose={() => setRevoking(undefined)} />}
+      {revoking && (
+        <ConfirmDialog
+          title={texts.links.revokeTitle}
+          text={texts.links.revokeText(nameOf(revoking))}
+          action={texts.links.revoke}
+          run={() => revoke(revoking.id).finally(() => cache.invalidateQueries({ queryKey: ['links'] }))}
+          onClose={() => setRevoking(undefined)}
+        />
+      )}
     </>
   );
 }
@@ -113,29 +122,5 @@ function Kind({ link }: { link: ShareLink }) {
         </Text>
       )}
     </>
-  );
-}
-
-function RevokeDialog({ link, onClose }: { link: ShareLink; onClose: () => void }) {
-  const texts = useTexts();
-  const cache = useQueryClient();
-  const ending = useMutation({
-    mutationFn: () => revoke(link.id),
-    onSuccess: onClose,
-    onSettled: () => cache.invalidateQueries({ queryKey: ['links'] }),
-  });
-  return (
-    <Dialog title={texts.links.revokeTitle} onClose={onClose}>
-      <Text className="breakable">{texts.links.revokeText(nameOf(link))}</Text>
-      <Failed error={ending.error} />
-      <Group justify="flex-end" mt="lg">
-        <Button variant="default" onClick={onClose} data-autofocus>
-          {texts.app.cancel}
-        </Button>
-        <Button color="red" loading={ending.isPending} onClick={() => ending.mutate()}>
-          {texts.links.revoke}
-        </Button>
-      </Group>
-    </Dialog>
   );
 }

@@ -1,10 +1,11 @@
-import { Badge, Button, Checkbox, Group, Loader, NativeSelect, Text, TextInput } from '@mantine/core';
+import { Badge, Button, Checkbox, Group, Loader, NativeSelect, Text } from '@mantine/core';
 import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
 import { type FormEvent, useState } from 'react';
 
 import { api, data } from '../api/client';
 import type { components } from '../api/schema';
 import { Failed } from '../shell/Failed';
+import { NameField } from '../shell/NameField';
 import { useTexts } from '../texts';
 import { ACCOUNTS, EVERYBODY, grantHere, groupOf, highest, type Level, reasonOf, shownOf } from './access';
 
@@ -78,18 +79,13 @@ function GiveForm({ give, isBusy }: { give: (grant: { account: string; level: Le
   return (
     <form onSubmit={submit}>
       <Group gap="xs" align="flex-start" mb="sm">
-        <TextInput
+        <NameField
           label={texts.sharing.account}
           description={texts.sharing.accountHint}
           inputWrapperOrder={['label', 'input', 'description', 'error']}
           value={account}
-          onChange={(event) => setAccount(event.currentTarget.value)}
-          autoCapitalize="none"
-          autoComplete="off"
-          spellCheck={false}
+          onChange={setAccount}
           className="search-text"
-          required
-          withAsterisk={false}
           data-autofocus
         />
         <NativeSelect

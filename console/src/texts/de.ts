@@ -336,7 +336,7 @@ export const de: Texts = {
     giveUp: 'Platz aufgeben',
     break: 'Brechen …',
     breakTitle: 'Diese Sperre brechen?',
-    breakText: (holder) => `${holder} verliert die Sperre sofort und kann mit ihr nicht mehr speichern.`,
+    breakText: (holder, path) => `${holder} verliert die Sperre auf „${path}“ sofort und kann mit ihr nicht mehr speichern.`,
     breakNow: 'Sperre brechen',
     yours: (path) => `Sie haben die Sperre auf „${path}“.`,
     inLine: (path, place) => `Sie warten auf „${path}“: Platz ${place}.`,

@@ -335,7 +335,8 @@ export const en = {
     giveUp: 'Give up the place',
     break: 'Break …',
     breakTitle: 'Break this lock?',
-    breakText: (holder: string) => `${holder} loses the lock at once, and cannot save under it any more.`,
+    breakText: (holder: string, path: string) =>
+      `${holder} loses the lock on “${path}” at once, and can no longer save under it.`,
     breakNow: 'Break the lock',
     yours: (path: string) => `You have the lock on “${path}”.`,
     inLine: (path: string, place: number) => `You are in line for “${path}”: place ${place}.`,

@@ -1,9 +1,10 @@
-import { Button, Group, Radio, Stack, Text, TextInput } from '@mantine/core';
+import { Radio, Stack, Text, TextInput } from '@mantine/core';
 import { useMutation, useQueryClient } from '@tanstack/react-query';
 import { type FormEvent, useState } from 'react';
 
 import { api, data } from '../api/client';
 import { Dialog } from '../shell/Dialog';
+import { DialogButtons } from '../shell/DialogButtons';
 import { Failed } from '../shell/Failed';
 import { useTexts } from '../texts';
 
@@ -64,14 +65,7 @@ export function DaysDialog({ bucket, days, onClose }: Props) {
           {texts.trash.daysHint}
         </Text>
         <Failed error={save.error} />
-        <Group justify="flex-end" mt="lg">
-          <Button variant="default" onClick={onClose}>
-            {texts.app.cancel}
-          </Button>
-          <Button type="submit" disabled={isBad} loading={save.isPending}>
-            {texts.app.save}
-          </Button>
-        </Group>
+        <DialogButtons action={texts.app.save} onCancel={onClose} isBusy={save.isPending} isDisabled={isBad} />
       </form>
     </Dialog>
   );

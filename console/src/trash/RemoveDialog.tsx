@@ -1,10 +1,11 @@
-import { Button, Group, Text } from '@mantine/core';
+import { Text } from '@mantine/core';
 import { useMutation, useQueryClient } from '@tanstack/react-query';
 import { useEffect, useRef, useState } from 'react';
 
 import { failure } from '../api/failure';
 import { sizeText } from '../files/format';
 import { Dialog } from '../shell/Dialog';
+import { CloseDialogButton, DialogButtons } from '../shell/DialogButtons';
 import { Failed } from '../shell/Failed';
 import { useTexts, words } from '../texts';
 import { type Emptied, emptyTrash, removeForGood } from './emptying';
@@ -62,16 +63,17 @@ export function RemoveDialog({ bucket, entry, onClose }: Props) {
           </ul>
         </div>
       )}
-      <Group justify="flex-end" mt="lg">
-        <Button variant="default" onClick={onClose} data-autofocus>
-          {remove.isSuccess ? texts.app.close : texts.app.cancel}
-        </Button>
-        {!remove.isSuccess && (
-          <Button color="red" loading={remove.isPending} onClick={() => remove.mutate()}>
-            {entry ? texts.trash.remove : texts.trash.empty}
-          </Button>
-        )}
-      </Group>
+      {remove.isSuccess ? (
+        <CloseDialogButton onClose={onClose} />
+      ) : (
+        <DialogButtons
+          action={entry ? texts.trash.remove : texts.trash.empty}
+          onAction={() => remove.mutate()}
+          onCancel={onClose}
+          isBusy={remove.isPending}
+          isDangerous
+        />
+      )}
     </Dialog>
   );
 }

@@ -1,8 +1,9 @@
-import { Button, Group, Text, TextInput } from '@mantine/core';
+import { Text, TextInput } from '@mantine/core';
 import { useMutation } from '@tanstack/react-query';
 import { type FormEvent, useState } from 'react';
 
 import { Dialog } from '../shell/Dialog';
+import { DialogButtons } from '../shell/DialogButtons';
 import { useTexts, words } from '../texts';
 
 interface Props {
@@ -36,14 +37,7 @@ export function RestoreDialog({ path, restore, onClose }: Props) {
           withAsterisk={false}
           data-autofocus
         />
-        <Group justify="flex-end" mt="lg">
-          <Button variant="default" onClick={onClose}>
-            {texts.app.cancel}
-          </Button>
-          <Button type="submit" loading={save.isPending}>
-            {texts.trash.restore}
-          </Button>
-        </Group>
+        <DialogButtons action={texts.trash.restore} onCancel={onClose} isBusy={save.isPending} />
       </form>
     </Dialog>
   );

@@ -1,0 +1,21 @@
+import { TextInput, type TextInputProps } from '@mantine/core';
+
+interface Props extends Omit<TextInputProps, 'value' | 'onChange'> {
+  value: string;
+  onChange: (value: string) => void;
+}
+
+/** A field for the exact name of an account or bucket: the browser neither corrects nor remembers it. */
+export function NameField({ onChange, ...more }: Props) {
+  return (
+    <TextInput
+      onChange={(event) => onChange(event.currentTarget.value)}
+      autoCapitalize="none"
+      autoComplete="off"
+      spellCheck={false}
+      required
+      withAsterisk={false}
+      {...more}
+    />
+  );
+}
