@@ -27,7 +27,7 @@ from lockstep_store.client.text import formatting
 KEPT_LINES = 1000
 
 Completions = Callable[[str], Iterable[str]]
-"""Returns what a line so far may go on as: whole lines."""
+"""Returns the whole lines that the beginning of one may become."""
 
 
 class LineHistory(History):

@@ -200,7 +200,7 @@ class Session:
         entry.action(argument)
 
     def _completions(self, line: str) -> Iterable[str]:
-        """What a request so far may go on as."""
+        """Return the lines that `line` may become."""
         entry, name = self._understand(line)
         if entry is None or (not name and not line.endswith(" ")):
             return sorted(word for one in self._entries for word in one.words if word.startswith(line.lower()))

@@ -85,11 +85,12 @@ class Terminal:
         height = shutil.get_terminal_size((formatting.WIDTH, 24)).lines - 2
         begun: list[str] = []
         rest = iter(lines)
-        if self.interactive and self.output is sys.stdout and os.environ.get("TERM") != "dumb":
-            for line in rest:
-                begun += line.split("\n")
-                if len(begun) > height and _page(self.output, begun, rest):
-                    return
+        pager = _pager() if self.interactive and self.output is sys.stdout else []
+        while pager and len(begun) <= height and (line := next(rest, None)) is not None:
+            begun += line.split("\n")
+        if len(begun) > height:
+            _page(pager, self.output, itertools.chain(begun, rest))
+            return
         for line in itertools.chain(begun, rest):
             self.say(line)
 
@@ -222,21 +223,23 @@ def _descriptor(stream: TextIO) -> int | None:
         return None
 
 
-def _page(output: TextIO, begun: list[str], rest: Iterator[str]) -> bool:
-    """Show lines in $PAGER, or less; False if there is none, and nothing was shown."""
-    command = os.environ.get("PAGER") or "less"
+def _pager() -> list[str]:
+    """The command of $PAGER, or less; empty if there is none, or for a terminal that can only print."""
+    command = (os.environ.get("PAGER") or "less").split()
+    can_page = os.environ.get("TERM") != "dumb" and command and shutil.which(command[0]) is not None
+    return command if can_page else []
+
+
+def _page(command: list[str], output: TextIO, lines: Iterable[str]) -> None:
     # People may have been given the menu alone: less must start no shell or editor for them.
     environment = {"LESS": "FRX", **os.environ, "LESSSECURE": "1"}
-    if shutil.which(command.split()[0]) is None:
-        return False
-    pager = subprocess.Popen(command.split(), stdin=subprocess.PIPE, stdout=output, env=environment)
+    pager = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=output, env=environment)
     assert pager.stdin is not None
     try:
         with contextlib.suppress(BrokenPipeError), pager.stdin as pipe:  # broken: somebody has seen enough
-            for line in itertools.chain(begun, rest):
+            for line in lines:
                 pipe.write(f"{line}\n".encode("utf-8", "backslashreplace"))
     finally:
         while pager.poll() is None:
             with contextlib.suppress(KeyboardInterrupt):  # the pager has got it, too, and knows what it means there
                 pager.wait()
-    return True

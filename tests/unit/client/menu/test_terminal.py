@@ -201,7 +201,7 @@ def test_long_lists_go_through_a_pager_that_starts_nothing_else(screen: Screen) 
     assert screen.paged.read_text().splitlines()[-2:] == ["of 399", "1"]
 
 
-@pytest.mark.parametrize(("pager", "printed"), [("no-such-pager -x", 80_000), ("true", 0)])
+@pytest.mark.parametrize(("pager", "printed"), [("no-such-pager -x", 80_000), (" ", 80_000), ("true", 0)])
 def test_a_pager_that_is_missing_or_ends_early_is_no_error(
     screen: Screen, monkeypatch: pytest.MonkeyPatch, pager: str, printed: int
 ) -> None:
