@@ -82,7 +82,7 @@ class QuotaRoutes:
                 id="set_account_quota",
                 method="PATCH",
                 template="/quotas/accounts/{user}",
-                handler=self.set_account,
+                handler=partial(self.set, "account", QuotaBody),
                 summary="Set quotas of an account (administrators)",
                 description=(
                     "Bytes, files and versions are those that the account wrote, wherever they are. A quota below what "
@@ -108,7 +108,7 @@ class QuotaRoutes:
                 id="set_bucket_quota",
                 method="PATCH",
                 template="/quotas/buckets/{bucket}",
-                handler=self.set_bucket,
+                handler=partial(self.set, "bucket", BucketQuotaBody),
                 summary="Set quotas of a bucket (administrators)",
                 description="A quota below what is there removes nothing.",
                 bodies=(Content(BucketQuotaBody),),
@@ -127,7 +127,7 @@ class QuotaRoutes:
                 id="set_tenant_quota",
                 method="PATCH",
                 template="/quotas/tenants/{tenant}",
-                handler=self.set_tenant,
+                handler=partial(self.set, "tenant", TenantQuotaBody),
                 summary="Set quotas of a tenant (administrators of the cluster)",
                 description=(
                     "Bytes, files and versions are those in the tenant's buckets. A quota below what is there removes "
@@ -144,17 +144,8 @@ class QuotaRoutes:
     def show(self, scope: QuotaScope, request: RestRequest) -> RawReply:
         return json_reply(self._directory.call(QUOTA, QuotaRequest(request.credential(), scope, _name(scope, request))))
 
-    def set_account(self, request: RestRequest) -> RawReply:
-        return self._set("account", request, QuotaBody)
-
-    def set_bucket(self, request: RestRequest) -> RawReply:
-        return self._set("bucket", request, BucketQuotaBody)
-
-    def set_tenant(self, request: RestRequest) -> RawReply:
-        return self._set("tenant", request, TenantQuotaBody)
-
-    def _set(
-        self, scope: QuotaScope, request: RestRequest, shape: type[QuotaBody | BucketQuotaBody | TenantQuotaBody]
+    def set(
+        self, scope: QuotaScope, shape: type[QuotaBody | BucketQuotaBody | TenantQuotaBody], request: RestRequest
     ) -> RawReply:
         credential, name = request.credential(), _name(scope, request)
         values: dict[str, int | None] = dict(request.message(shape).quotas.items())
