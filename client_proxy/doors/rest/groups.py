@@ -12,7 +12,7 @@ from client_proxy.doors.rest.request import RestRequest
 from lockstep_store.runtime.http.api import RawReply
 from lockstep_store.wire import errors
 from lockstep_store.wire.messages import groups as gm
-from lockstep_store.wire.messages.base import CredentialRequest, Text
+from lockstep_store.wire.messages.base import CredentialRequest, Description, Text
 
 _operation = partial(Operation, tag="People", refusals=(errors.BadName, errors.Forbidden, errors.NotFound))
 _ONE = "/groups/{group}"
@@ -22,14 +22,14 @@ class NewGroupBody(JsonBody):
     """A group to create, with its first `accounts`: each a `member` or a `manager`."""
 
     name: Text
-    description: gm.Description = ""
+    description: Description = ""
     accounts: gm.GroupChanges = {}
 
 
 class GroupChangeBody(JsonBody):
     """What to change; the rest stays. An account with null leaves the group."""
 
-    description: gm.Description | None = None
+    description: Description | None = None
     accounts: gm.GroupChanges = {}
 
 

@@ -15,7 +15,7 @@ from client_proxy.doors.rest.request import RestRequest
 from lockstep_store.runtime.http.api import RawReply
 from lockstep_store.wire import errors
 from lockstep_store.wire.messages import tenants as tm
-from lockstep_store.wire.messages.base import CredentialRequest
+from lockstep_store.wire.messages.base import CredentialRequest, Description
 
 _operation = partial(Operation, tag="People", refusals=(errors.Forbidden,))
 
@@ -24,7 +24,7 @@ class NewTenantBody(JsonBody):
     """A tenant to create. Its accounts are created like others, with names such as `acme\\ann`."""
 
     name: Annotated[str, Meta(max_length=32)]
-    description: Annotated[str, Meta(max_length=1000)] = ""
+    description: Description = ""
 
 
 class TenantRoutes:

@@ -23,6 +23,8 @@ MAX_BATCH = 1000
 MAX_LISTING = 1000
 
 Text = Annotated[str, Meta(max_length=256)]
+Description = Annotated[str, Meta(max_length=1000)]
+"""Of a group, a tenant or an identity. A file's may be longer: see `wire/file_facts.py`."""
 Bucket = Annotated[str, Meta(max_length=63)]
 PathText = Annotated[str, Meta(max_length=MAX_PATH_BYTES)]
 Credential = Annotated[str, Meta(max_length=64 * 1024)]

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from lockstep_store.wire.codec import Call
-from lockstep_store.wire.messages.base import Credential, CredentialRequest, Message, Nothing, Text
+from lockstep_store.wire.messages.base import Credential, CredentialRequest, Description, Message, Nothing, Text
 
 GROUP_PREFIX = "group:"
 """Before a group's name where accounts are named. No account's name has a colon."""
@@ -17,7 +17,6 @@ MAX_GROUP_MEMBERS = 1000
 
 GroupRole = Literal["member", "manager"]
 """A manager is a member who also changes the members."""
-Description = Annotated[str, Meta(max_length=1000)]
 GroupChanges = Annotated[dict[Text, GroupRole | None], Meta(max_length=MAX_GROUP_MEMBERS)]
 
 

@@ -11,7 +11,15 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from lockstep_store.wire.codec import Call
-from lockstep_store.wire.messages.base import MAX_LISTING, Credential, CredentialRequest, Message, Nothing, Text
+from lockstep_store.wire.messages.base import (
+    MAX_LISTING,
+    Credential,
+    CredentialRequest,
+    Description,
+    Message,
+    Nothing,
+    Text,
+)
 from lockstep_store.wire.messages.s3 import AccessKeyId, S3KeyInfo, S3KeysReply
 
 MAX_POLICY_CHARACTERS = 20 * 1024
@@ -136,7 +144,7 @@ class NewIdentityRequest(Message):
     kind: IdentityKind
     name: IdentityName
     path: IdentityPath = "/"
-    description: Annotated[str, Meta(max_length=1000)] = ""
+    description: Description = ""
     trust: Annotated[str, Meta(max_length=MAX_POLICY_CHARACTERS)] = ""
     max_session_seconds: Annotated[float, Meta(ge=3600, le=MAX_SESSION_SECONDS)] = 3600.0
     policies: dict[IdentityName, PolicyText] = {}
@@ -168,7 +176,7 @@ class ChangeRoleRequest(Message):
 
     credential: Credential
     name: IdentityName
-    description: Annotated[str, Meta(max_length=1000)] | None = None
+    description: Description | None = None
     trust: PolicyText | None = None
     max_session_seconds: Annotated[float, Meta(ge=3600, le=MAX_SESSION_SECONDS)] | None = None
 

@@ -5,12 +5,8 @@ The name of a tenant's account says so: `acme\ann`. What has no tenant is the cl
 
 from __future__ import annotations
 
-from typing import Annotated
-
-from msgspec import Meta
-
 from lockstep_store.wire.codec import Call
-from lockstep_store.wire.messages.base import Credential, CredentialRequest, Message, Nothing, Text
+from lockstep_store.wire.messages.base import Credential, CredentialRequest, Description, Message, Nothing, Text
 
 MAX_TENANTS = 1000
 
@@ -41,7 +37,7 @@ class CreateTenantRequest(Message):
 
     credential: Credential
     name: Text
-    description: Annotated[str, Meta(max_length=1000)] = ""
+    description: Description = ""
 
 
 TENANTS = Call("/v1/tenants", CredentialRequest, TenantsReply)
