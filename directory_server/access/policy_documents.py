@@ -18,6 +18,7 @@ from directory_server.access import conditions, vocabulary
 from directory_server.access.conditions import BadCondition
 from directory_server.access.patterns import matches
 from directory_server.access.policy import BadPolicy, Policy, PolicyStatement, Principals
+from directory_server.metadata.principals import principal_of
 from lockstep_store.wire.messages.groups import GROUP_PREFIX, is_group
 
 MAX_BYTES = 20 * 1024
@@ -27,9 +28,6 @@ VERSIONS = ("2012-10-17", "2008-10-17")
 _STATEMENT = frozenset({"Sid", "Effect", "Action", "NotAction", "Condition"})
 _ACTION = re.compile(r"\*|s3:[A-Za-z0-9*?]+", re.IGNORECASE)
 _ANY_ACTION = re.compile(r"\*|[a-z0-9-]+:[A-Za-z0-9*?]+", re.IGNORECASE)
-_USER = re.compile(r"arn:aws[a-z-]*:iam::([^:]*):(root|user/(.+))")
-_ROLE = re.compile(r"arn:aws[a-z-]*:iam::([^:]+):role/(.+)")
-_GROUP = re.compile(r"arn:aws[a-z-]*:iam:::group/([^/]+)")
 _PROVIDER = re.compile(r"arn:aws[a-z-]*:iam::[^:]*:oidc-provider/(.+)")
 _ANY_ARN = re.compile(r"arn:aws[a-z-]*:(iam|sts)::[^:]*:.+")
 _RESOURCE = re.compile(r"arn:(?:aws[a-z-]*|\*):s3:[^:]*:[^:]*:(.+)", re.DOTALL)
@@ -282,30 +280,14 @@ def _provider(name: str) -> str:
 
 
 def _accounts(name: str, kind: str) -> list[str]:
-    """Return the account, group, user or role that a principal names; none for an ARN without a counterpart here.
-
-    AWS has no groups as principals. Here one is named like an account, or by an ARN that names no account.
-    """
+    """Return the account, group, user or role that a principal names; none for an ARN without a counterpart here."""
     if kind == "CanonicalUser" or not name.startswith("arn:"):
         if "*" in name or "/" in name:
             raise BadPolicy(f"Invalid principal in policy: {name[:60]}")
         return [name]
-    found = _USER.fullmatch(name)
-    group = _GROUP.fullmatch(name)
-    if group is not None and "*" not in name:
-        return [f"{GROUP_PREFIX}{group[1]}"]
-    role = _ROLE.fullmatch(name)
-    if role is not None and "*" not in name and not role[1].isdecimal():
-        return [f"{role[1]}:role/{role[2].rsplit('/', 1)[-1]}"]
-    if found is None:
-        if not _ANY_ARN.fullmatch(name) or "*" in name:
-            raise BadPolicy(f"Invalid principal in policy: {name[:60]}")
-        return []
-    owner, what, path = found.groups()
+    if not _ANY_ARN.fullmatch(name):
+        raise BadPolicy(f"Invalid principal in policy: {name[:60]}")
     if "*" in name:
         raise BadPolicy(f"Invalid principal in policy: {name[:60]}; wildcards are for conditions on aws:PrincipalArn")
-    if what == "root":
-        return [owner] if owner else []
-    user = path.rsplit("/", 1)[-1]
-    # An account is a user of its own name; a number is what other systems call the account.
-    return [user] if owner in ("", user) or owner.isdecimal() else [f"{owner}:user/{user}"]
+    found = principal_of(name)
+    return [] if found is None else [found]

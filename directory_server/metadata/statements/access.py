@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator
 from typing import Any, Final
 
 from sqlalchemy import and_, bindparam, literal, or_, select
 
+from directory_server.metadata.principals import principal_of
 from directory_server.metadata.schema import version
 from directory_server.metadata.schema_s3 import bucket_setting, version_setting
 from directory_server.metadata.statement import Statement
 from directory_server.metadata.statements import buckets, s3_settings
 from directory_server.metadata.store import Reader, Tx
-from lockstep_store.wire.messages.groups import GROUP_PREFIX
 from lockstep_store.wire.names import tenant_of
 
 POLICY: Final = "policy"
@@ -24,7 +23,6 @@ OWNERSHIP: Final = "ownership"
 GRANTS: Final = "grants"
 NAMES: Final = (POLICY, ACL, PUBLIC_ACCESS_BLOCK, OWNERSHIP, GRANTS)
 """The bucket settings that decide who may do what."""
-_GROUP_ARN = re.compile(r"^arn:aws[a-z-]*:iam:::group/")
 
 RULES = Statement(
     select(bucket_setting.c.name, bucket_setting.c.value).where(
@@ -73,7 +71,7 @@ def buckets_whose_policy_names(reader: Reader, group: str, tenant: str) -> list[
         statements = json.loads(s3_settings.bucket_value(reader, bucket, POLICY) or "{}").get("Statement", [])
         listed = statements if isinstance(statements, list) else [statements]
         principals = (name for one in listed for who in ("Principal", "NotPrincipal") for name in _texts(one.get(who)))
-        if any(name == group or _GROUP_ARN.sub(GROUP_PREFIX, name) == group for name in principals):
+        if any(principal_of(name) == group for name in principals):
             named.append(bucket)
     return named
 

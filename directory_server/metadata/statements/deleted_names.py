@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import json
 import math
-import re
 import secrets
 from typing import Any, Final
 
 from sqlalchemy import and_, bindparam, func, literal, select, update
 
+from directory_server.metadata.principals import is_of_account
 from directory_server.metadata.schema_identities import identity
 from directory_server.metadata.schema_s3 import version_setting
 from directory_server.metadata.statement import Position, Statement
@@ -25,7 +25,6 @@ PREFIX: Final = "deleted:"
 """Begins the id. No account's name has a colon, and names of users and roles also have a slash, which no id has."""
 MAX_AT_ONCE: Final = 10_000
 """Lists of versions that one transaction changes."""
-_ARN = re.compile(r"arn:aws[a-z-]*:iam::([^:]*):(root|(?:user|role)/(.+))")
 _TRUSTS = Statement(
     select(identity.c.account, identity.c.folded, identity.c.trust)
     .where(identity.c.kind == literal("role"))
@@ -137,23 +136,11 @@ def policy_without(text: str, account: str, id: str) -> str:
             given = named[kind]
             names = given if isinstance(given, list) else [given]
             # Once, however many it replaces: documents must not grow with every user of an account.
-            kept = list(dict.fromkeys(id if _account_of(name) == account else name for name in names))
+            kept = list(dict.fromkeys(id if is_of_account(name, account) else name for name in names))
             if id in kept:
                 named[kind] = kept if isinstance(given, list) else id
                 changed = True
     return json.dumps(document, ensure_ascii=False, separators=(",", ":")) if changed else text
-
-
-def _account_of(principal: str) -> str:
-    """Return the account of a principal, which may be a user or role; as `access.policy_documents` reads it."""
-    found = _ARN.fullmatch(principal)
-    if found is None:
-        return principal
-    owner, what, path = found.groups()
-    if what.startswith("user/"):
-        user = str(path).rsplit("/", 1)[-1]
-        return user if owner in ("", user) or owner.isdecimal() else owner
-    return owner
 
 
 def _number(text: str) -> Any:

@@ -70,6 +70,12 @@ def test_other_names_stay(other: str) -> None:
     assert policy_without(text, "ann", ID) is text
 
 
+def test_an_account_is_called_group() -> None:
+    """Groups are named with a prefix that looks like its name; they stay, and its users go."""
+    text = document(AWS=["group:editors", f"{ARN}group:user/x"])
+    assert named_in(policy_without(text, "group", ID)) == {"AWS": ["group:editors", ID]}
+
+
 @pytest.mark.parametrize("text", [document(Federated="ann"), document(Service="ann"), document(AWS="*")])
 def test_what_is_no_account_stays(text: str) -> None:
     assert policy_without(text, "ann", ID) is text
