@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
+import json
+from typing import Any
+
+import msgspec
 import pytest
 
+from lockstep_store.client.text import problems
 from lockstep_store.client.text.cluster import cluster_text, problems_text
 from lockstep_store.client.text.problems import StatusProblem, level_of, problems_of
 from lockstep_store.wire.messages.cluster import ClusterReply, DirectoryInfo, FileServerInfo, Health, RepairInfo
@@ -11,8 +18,11 @@ from lockstep_store.wire.messages.programs import ProxyInfo
 from lockstep_store.wire.messages.recovery import RecoveryInfo
 from lockstep_store.wire.messages.storage_keys import StorageKeyInfo
 from lockstep_store.wire.messages.targets import TargetInfo
+from tests import ROOT
 
 GOOD = Health(True, "client_proxy", "1", "0.1.0")
+SHARED = json.loads((ROOT / "console/src/cluster/problems.cases.json").read_text("utf-8"))
+"""The web console judges by the same rules: its tests read this table, too."""
 
 
 def server(id: str, state: str = "up", problem: str = "", refuses: str = "", **more: object) -> FileServerInfo:
@@ -121,3 +131,28 @@ def test_hostile_words_in_a_problem_stay_on_their_line() -> None:
     text = cluster_text(cluster(server("1"), server("2"), server("3", problem="a\x1b[2Jb\nhealthy")))
     assert "\x1b" not in text
     assert "a\\x1b[2Jb\\nhealthy" in text
+
+
+@pytest.mark.parametrize("case", SHARED["cases"], ids=lambda case: case["name"])
+def test_the_problems_that_the_console_finds(case: dict[str, Any]) -> None:
+    """The same ones, as bad, and in the same order."""
+    given = case.get("cluster", {})
+    reply = None
+    if given is not None:
+        known = SHARED["healthy"] | given
+        known["repair"] = SHARED["healthy"]["repair"] | known["repair"]
+        known["file_servers"] = [SHARED["server"] | one for one in known["file_servers"]]
+        reply = msgspec.convert(known, ClusterReply)
+    proxy = msgspec.convert(SHARED["proxy"] | case.get("proxy", {}), Health)
+    found = problems_of(proxy, reply, case.get("refusal", ""))
+    assert [one.level for one in found] == [one["level"] for one in case["problems"]]
+    for one, expected in zip(found, case["problems"], strict=True):
+        assert expected["words"] in f"{one.subject} {one.problem}"
+
+
+def test_the_shared_cases_have_each_kind_of_problem() -> None:
+    """A kind that is added here has a case, which the console's tests then want, too."""
+    calls = [node for node in ast.walk(ast.parse(inspect.getsource(problems))) if isinstance(node, ast.Call)]
+    made = [call for call in calls if isinstance(call.func, ast.Name) and call.func.id == "StatusProblem"]
+    kinds = {one["kind"] for case in SHARED["cases"] for one in case["problems"]}
+    assert len(made) == len(kinds)
