@@ -22,7 +22,6 @@ from lockstep_store.runtime.http.unread_body import DrainableRequest
 from lockstep_store.runtime.tracing import log, request_id, start_request
 from lockstep_store.wire.errors import (
     BadRequest,
-    ExpectationFailed,
     InternalError,
     LockstepError,
     MethodNotAllowed,
@@ -65,7 +64,7 @@ class LfsDoor:
         body = DrainableRequest(environ)
         what = kind_of(environ)
         try:
-            reply = self._answer(environ, what)
+            reply = self._answer(environ, what, body)
         except Exception as error:  # noqa: BLE001 - every failure becomes a reply here
             reply = _refusal(error)
         body.drain()
@@ -73,10 +72,8 @@ class LfsDoor:
         start_response(f"{reply.status} -", [*reply.headers, ("X-Request-Id", id)])
         return reply.body
 
-    def _answer(self, environ: Environ, what: str) -> RawReply:
-        expected: str = environ.get("HTTP_EXPECT", "")
-        if expected and expected.lower() != "100-continue":
-            raise ExpectationFailed(f"'Expect: {expected[:80]}' is not supported; only 100-continue is")
+    def _answer(self, environ: Environ, what: str, body: DrainableRequest) -> RawReply:
+        body.check_expectation()
         header, address = environ.get("HTTP_AUTHORIZATION", ""), remote_address(environ)
         for again in (True, False):
             request = LfsRequest(environ, self.log_ins.identify(header, address))

@@ -58,11 +58,6 @@ class LfsRequest(DrainableRequest):
         self.repo = check_path(found[2].removesuffix(".git"))
         self.what: str = found[3]
 
-    @property
-    def method(self) -> str:
-        method: str = self.environ["REQUEST_METHOD"]
-        return method
-
     @cached_property
     def access(self) -> str:
         """The credential, with what policies may ask about the request."""

@@ -17,7 +17,6 @@ from lockstep_store.runtime.http.unread_body import DrainableRequest
 from lockstep_store.wire.errors import (
     BadName,
     BadRequest,
-    ExpectationFailed,
     IncompleteBody,
     LengthRequired,
     NotLoggedIn,
@@ -45,12 +44,6 @@ class RestRequest(DrainableRequest):
         super().__init__(environ)
         self.params = params
         self._query: dict[str, list[str]] | None = None
-
-    @property
-    def method(self) -> str:
-        """GET, PUT, …"""
-        method: str = self.environ["REQUEST_METHOD"]
-        return method
 
     @property
     def client_address(self) -> str:
@@ -175,12 +168,6 @@ class RestRequest(DrainableRequest):
                 raise BadRequest(f"the argument {name} was sent {len(values)} times; send it once")
             if not values[0]:
                 raise BadRequest(f"the argument {name} is empty: give it a value, or leave it out")
-
-    def check_expectation(self) -> None:
-        """Raise ExpectationFailed for an Expect header other than `100-continue`."""
-        expected: str = self.environ.get("HTTP_EXPECT", "")
-        if expected and expected.lower() != "100-continue":
-            raise ExpectationFailed(f"'Expect: {expected[:80]}' is not supported; only 100-continue is")
 
     def version(self) -> str | None:
         """The version in `?version=`, or None for the current one."""

@@ -41,12 +41,6 @@ class ShareVisit(DrainableRequest):
         unlock = _UNLOCK.search(environ.get("HTTP_COOKIE", ""))
         self.unlock = unlock[1] if unlock is not None else ""
 
-    @property
-    def method(self) -> str:
-        """GET, HEAD or POST."""
-        method: str = self.environ["REQUEST_METHOD"]
-        return method
-
     def access(self) -> str:
         """The link as a credential, with what policies may ask about the request. No cookie of a log-in counts here."""
         return access_of(self.environ, ShareProof(self.token, self.unlock).encode())

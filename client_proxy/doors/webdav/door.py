@@ -29,7 +29,7 @@ from lockstep_store.runtime.http.admission import remote_address
 from lockstep_store.runtime.http.api import Environ, RawReply, StartResponse
 from lockstep_store.runtime.http.unread_body import DrainableRequest
 from lockstep_store.runtime.tracing import start_request
-from lockstep_store.wire.errors import ExpectationFailed, MethodNotAllowed, NotLoggedIn
+from lockstep_store.wire.errors import MethodNotAllowed, NotLoggedIn
 
 REQUESTS = Counter("lockstep_client_proxy_webdav_requests_total", "WebDAV requests answered", ["method", "status"])
 _DAV = [("DAV", "1, 2, 3"), ("MS-Author-Via", "DAV"), ("Allow", ALLOW)]
@@ -95,9 +95,6 @@ class WebDavDoor:
         RECEIVED_BYTES.inc(body.received)
         REQUESTS.labels(method if method in METHODS else "other", str(reply.status)).inc()
         if method == "HEAD":
-            close = getattr(reply.body, "close", None)
-            if close is not None:
-                close()
             reply = reply._replace(body=[])
         start_response(f"{reply.status} -", [*reply.headers, ("X-Request-Id", id)])
         return reply.body
@@ -106,9 +103,7 @@ class WebDavDoor:
         found = self._methods.get(method)
         if found is None:
             raise MethodNotAllowed(f"WebDAV has no such method here: there are {ALLOW}")
-        expected: str = environ.get("HTTP_EXPECT", "")
-        if expected and expected.lower() != "100-continue":
-            raise ExpectationFailed(f"'Expect: {expected[:80]}' is not supported; only 100-continue is")
+        counted.check_expectation()
         limits, address = found.limits, remote_address(environ)
         standings = limits.at_address(address) if limits is not None else []
         header: str = environ.get("HTTP_AUTHORIZATION", "")

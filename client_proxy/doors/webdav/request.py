@@ -34,11 +34,6 @@ class DavRequest(DrainableRequest):
         self.kept: bytes | None = None
         self.address: Address = read_address(self.path)
 
-    @property
-    def method(self) -> str:
-        method: str = self.environ["REQUEST_METHOD"]
-        return method
-
     @cached_property
     def access(self) -> str:
         """The credential, with what policies may ask about the request."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 
 from lockstep_store.runtime.http.api import Environ, RawRequest
-from lockstep_store.wire.errors import IncompleteBody
+from lockstep_store.wire.errors import ExpectationFailed, IncompleteBody
 
 DRAIN_BLOCK_BYTES = 512 * 1024
 DRAIN_BYTES = 256 * 1024 * 1024
@@ -21,8 +21,15 @@ class DrainableRequest(RawRequest):
 
     def __init__(self, environ: Environ) -> None:
         super().__init__(environ)
+        self.method: str = environ["REQUEST_METHOD"]
         self.received = 0
         self._ended = False
+
+    def check_expectation(self) -> None:
+        """Raise ExpectationFailed for an Expect header other than `100-continue`."""
+        expected: str = self.environ.get("HTTP_EXPECT", "")
+        if expected and expected.lower() != "100-continue":
+            raise ExpectationFailed(f"'Expect: {expected[:80]}' is not supported; only 100-continue is")
 
     def read(self, count: int) -> bytes:
         try:

@@ -339,7 +339,8 @@ def webdav(data: bytes) -> None:
             read_address(text)
             read_destination(text, "proxy:5000")
         else:
-            LfsRequest({"PATH_INFO": text, "wsgi.input": BytesIO()}, DoorCaller("ann", "lst_x", "key"))
+            environ = {"REQUEST_METHOD": "GET", "PATH_INFO": text, "wsgi.input": BytesIO()}
+            LfsRequest(environ, DoorCaller("ann", "lst_x", "key"))
 
 
 def log_in_header(data: bytes) -> None:

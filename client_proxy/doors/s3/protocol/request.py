@@ -27,7 +27,6 @@ class S3Request(DrainableRequest):
 
     def __init__(self, environ: Environ, domain: str = "") -> None:
         super().__init__(environ)
-        self.method: str = environ["REQUEST_METHOD"]
         self.headers, self.not_text = _headers(environ)
         if len(self.query) > MAX_QUERY_BYTES:
             raise S3Error("InvalidURI", f"the address has more than {MAX_QUERY_BYTES} bytes of arguments")
