@@ -17,14 +17,17 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from io import BytesIO
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, TypeVar
 
 from client_proxy.core.directory_calls import Directory
 from client_proxy.doors.request_access import access_of
-from client_proxy.rate_limits.limiter import ClassLimits
+from client_proxy.rate_limits.limiter import ClassLimits, standing_headers
 from lockstep_store.runtime.bounded import ExpiringMap
-from lockstep_store.runtime.http.api import Environ
+from lockstep_store.runtime.http.admission import remote_address
+from lockstep_store.runtime.http.api import Environ, RawReply
+from lockstep_store.runtime.http.unread_body import DrainableRequest
 from lockstep_store.wire.errors import NotLoggedIn, SecondFactorNeeded
 from lockstep_store.wire.messages.base import CredentialRequest
 from lockstep_store.wire.messages.people import LOGIN, WHO_AM_I, PasswordRequest
@@ -55,16 +58,30 @@ class DoorCaller(NamedTuple):
     credential: str
     key: str
 
-    def access(self, environ: Environ) -> str:
+
+class CallersRequest(DrainableRequest):
+    """A request of `caller` about a bucket; the name is empty if it is about none."""
+
+    bucket: str
+
+    def __init__(self, environ: Environ, caller: DoorCaller) -> None:
+        super().__init__(environ)
+        self.caller = caller
+        self.kept: bytes | None = None
+        """The whole body, once it is in memory: then the request can be made again."""
+
+    @cached_property
+    def access(self) -> str:
         """The credential, with what policies may ask about the request."""
-        return access_of(environ, self.credential)
+        return access_of(self.environ, self.caller.credential)
+
+    def keep_body(self, limit: int) -> bytes:
+        """The whole body; see `body`."""
+        self.kept = self.body(limit)
+        return self.kept
 
 
-class BodyKept(Protocol):
-    """A request's body: the bytes of it that were read, and all of them if they are in memory."""
-
-    received: int
-    kept: bytes | None
+Asked = TypeVar("Asked", bound=CallersRequest)
 
 
 class BasicLogIns:
@@ -89,6 +106,38 @@ class BasicLogIns:
         self._known: ExpiringMap[str, DoorCaller] = ExpiringMap(MAX_KNOWN, KEEP_SECONDS, monotonic)
         self._wrong: ExpiringMap[str, str] = ExpiringMap(MAX_KNOWN, WRONG_SECONDS, monotonic)
         self._turns = _Turns()
+
+    def answer(
+        self,
+        body: DrainableRequest,
+        limits: ClassLimits | None,
+        request_of: Callable[[Environ, DoorCaller], Asked],
+        reply_to: Callable[[Asked], RawReply],
+    ) -> RawReply:
+        """Find out whose request it is, and answer it within the rate `limits` of its class.
+
+        It is made again if only the log-in has ended: a client would take the refusal for a wrong password. `body` is
+        the request without its caller, for the count of what was read.
+        """
+        environ, header = body.environ, body.header("Authorization")
+        address = remote_address(environ)
+        standings = limits.at_address(address) if limits is not None else []
+        for again in (True, False):
+            caller = self.identify(header, address)
+            request = request_of(environ, caller)
+            if again and limits is not None:
+                standings += limits.of_caller(account=caller.account, key=caller.key, bucket=request.bucket)
+            try:
+                reply = reply_to(request)
+            except NotLoggedIn:
+                if not (again and self._may_repeat(header, request)):
+                    raise
+                continue
+            finally:
+                body.received = request.received
+            reply.headers.extend(standing_headers(standings))
+            return reply
+        raise AssertionError("unreachable")
 
     def identify(self, header: str, address: str) -> DoorCaller:
         """The caller that an Authorization header names. NotLoggedIn if there is none, or it is wrong."""
@@ -115,19 +164,18 @@ class BasicLogIns:
             self._known.set(key, found, since=asked)
             return found
 
-    def may_repeat(self, header: str, environ: Environ, body: BodyKept) -> bool:
+    def _may_repeat(self, header: str, request: CallersRequest) -> bool:
         """Drop what is remembered, because the directory refused it, and prepare the request to be made again.
 
-        False if that cannot help, or the body is gone. A client would take the refusal for a wrong password,
-        although only the log-in has ended.
+        False if that cannot help, or the body is gone.
         """
         key = self._key(header)
         known = self._known.get(key)
         self._known.forget(key)
-        if known is None or (body.received and body.kept is None):
+        if known is None or (request.received and request.kept is None):
             return False
-        if body.kept is not None:
-            environ["wsgi.input"] = BytesIO(body.kept)
+        if request.kept is not None:
+            request.environ["wsgi.input"] = BytesIO(request.kept)
         return True
 
     def _key(self, header: str) -> str:

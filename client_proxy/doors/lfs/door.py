@@ -14,9 +14,8 @@ from client_proxy.doors.lfs.locks import LfsLocks
 from client_proxy.doors.lfs.objects import LfsFiles, LfsObjects
 from client_proxy.doors.lfs.request import LfsRequest, kind_of
 from client_proxy.metrics import RECEIVED_BYTES
-from client_proxy.rate_limits.limiter import RateLimits, refusal_headers, standing_headers
+from client_proxy.rate_limits.limiter import RateLimits, refusal_headers
 from client_proxy.rate_limits.rules import RateClass
-from lockstep_store.runtime.http.admission import remote_address
 from lockstep_store.runtime.http.api import Environ, RawReply, StartResponse
 from lockstep_store.runtime.http.unread_body import DrainableRequest
 from lockstep_store.runtime.tracing import log, request_id, start_request
@@ -64,46 +63,24 @@ class LfsDoor:
         body = DrainableRequest(environ)
         what = kind_of(environ)
         try:
-            reply = self._answer(environ, what, body)
+            reply = self._answer(body, what)
         except Exception as error:  # noqa: BLE001 - every failure becomes a reply here
             reply = _refusal(error)
         body.drain()
+        RECEIVED_BYTES.inc(body.received)
         REQUESTS.labels(what, str(reply.status)).inc()
         start_response(f"{reply.status} -", [*reply.headers, ("X-Request-Id", id)])
         return reply.body
 
-    def _answer(self, environ: Environ, what: str, body: DrainableRequest) -> RawReply:
+    def _answer(self, body: DrainableRequest, what: str) -> RawReply:
         body.check_expectation()
-        header, address = environ.get("HTTP_AUTHORIZATION", ""), remote_address(environ)
-        for again in (True, False):
-            request = LfsRequest(environ, self.log_ins.identify(header, address))
-            found = self._answers.get((request.method, what))
-            if found is None:
-                raise MethodNotAllowed("Git LFS asks for this with another method")
-            standings = self._count(request, what, address) if again else []
-            try:
-                reply = found(request)
-            except NotLoggedIn:
-                if not (again and self.log_ins.may_repeat(header, environ, request)):
-                    raise
-                continue
-            finally:
-                RECEIVED_BYTES.inc(request.received)
-            reply.headers.extend(standing_headers(standings))
-            return reply
-        raise AssertionError("unreachable")
-
-    def _count(self, request: LfsRequest, what: str, address: str) -> list[Any]:
-        """Raise RateLimited if the request is one too many."""
-        rate_class = _CLASSES.get((request.method, what), "write")
+        rate_class = _CLASSES.get((body.method, what), "write")
         limits = self._limits.of(rate_class) if self._limits is not None else None
-        if limits is None:
-            return []
-        caller = request.caller
-        return [
-            *limits.at_address(address),
-            *limits.of_caller(account=caller.account, key=caller.key, bucket=request.bucket),
-        ]
+        return self.log_ins.answer(body, limits, LfsRequest, self._answers.get((body.method, what), _no_method))
+
+
+def _no_method(_: LfsRequest) -> RawReply:
+    raise MethodNotAllowed("Git LFS asks for this with another method")
 
 
 def _json(message: Any, status: int = 200, headers: Iterable[tuple[str, str]] = ()) -> RawReply:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import re
-from functools import cached_property
 from typing import TypeVar
 from urllib.parse import quote_from_bytes
 
 import msgspec
 
-from client_proxy.doors.basic_log_ins import DoorCaller
+from client_proxy.doors.basic_log_ins import CallersRequest, DoorCaller
 from lockstep_store.runtime.http.api import Environ
-from lockstep_store.runtime.http.unread_body import DrainableRequest
 from lockstep_store.wire.codec import decoder
 from lockstep_store.wire.errors import BadName, BadRequest, NotFound, UnsupportedMediaType
 from lockstep_store.wire.names import check_bucket, check_path
@@ -37,16 +35,14 @@ def kind_of(environ: Environ) -> str:
     return "object" if re.fullmatch(f"objects/{OBJECT_ID}", what) else what
 
 
-class LfsRequest(DrainableRequest):
-    """A request of `caller` about the repository `repo` (a path in the bucket). NotFound for another address.
+class LfsRequest(CallersRequest):
+    """A request about the repository `repo` (a path in the bucket). NotFound for another address.
 
     `what` follows the repository: `objects/batch`, `locks`, …
     """
 
     def __init__(self, environ: Environ, caller: DoorCaller) -> None:
-        super().__init__(environ)
-        self.caller = caller
-        self.kept: bytes | None = None
+        super().__init__(environ, caller)
         try:
             path = self.path.encode("latin-1").decode()
         except UnicodeError:
@@ -57,11 +53,6 @@ class LfsRequest(DrainableRequest):
         self.bucket = check_bucket(found[1])
         self.repo = check_path(found[2].removesuffix(".git"))
         self.what: str = found[3]
-
-    @cached_property
-    def access(self) -> str:
-        """The credential, with what policies may ask about the request."""
-        return self.caller.access(self.environ)
 
     def path_of(self, name: str) -> str:
         """The path in the bucket of a file of the repository."""
@@ -75,9 +66,8 @@ class LfsRequest(DrainableRequest):
         declared = self.environ.get("CONTENT_TYPE", "").partition(";")[0].strip().lower()
         if declared not in JSON_TYPES:
             raise UnsupportedMediaType(f"send JSON, with the header Content-Type: {JSON_TYPES[0]}")
-        self.kept = self.body(MAX_BODY_BYTES)
         try:
-            return decoder(kind).decode(self.kept)
+            return decoder(kind).decode(self.keep_body(MAX_BODY_BYTES))
         except msgspec.DecodeError as error:
             raise BadRequest(f"the body is not what Git LFS sends here: {error}") from error
 

@@ -23,13 +23,12 @@ from client_proxy.doors.webdav.replies import ALLOW, METHODS, empty_reply, error
 from client_proxy.doors.webdav.request import DavRequest
 from client_proxy.doors.webdav.resources import DavFiles, Resources
 from client_proxy.metrics import RECEIVED_BYTES
-from client_proxy.rate_limits.limiter import ClassLimits, RateLimits, standing_headers
+from client_proxy.rate_limits.limiter import ClassLimits, RateLimits
 from client_proxy.rate_limits.rules import RateClass
-from lockstep_store.runtime.http.admission import remote_address
 from lockstep_store.runtime.http.api import Environ, RawReply, StartResponse
 from lockstep_store.runtime.http.unread_body import DrainableRequest
 from lockstep_store.runtime.tracing import start_request
-from lockstep_store.wire.errors import MethodNotAllowed, NotLoggedIn
+from lockstep_store.wire.errors import MethodNotAllowed
 
 REQUESTS = Counter("lockstep_client_proxy_webdav_requests_total", "WebDAV requests answered", ["method", "status"])
 _DAV = [("DAV", "1, 2, 3"), ("MS-Author-Via", "DAV"), ("Allow", ALLOW)]
@@ -83,47 +82,27 @@ class WebDavDoor:
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         id = start_request(environ.get("HTTP_X_REQUEST_ID", ""))
         body = DrainableRequest(environ)
-        method = environ["REQUEST_METHOD"]
         try:
-            if method == "OPTIONS":  # without a log-in: clients ask this first, and it tells nothing
+            if body.method == "OPTIONS":  # without a log-in: clients ask this first, and it tells nothing
                 reply = empty_reply(200, _DAV)
             else:
-                reply = self._answer(environ, method, body)
+                reply = self._answer(body)
         except Exception as error:  # noqa: BLE001 - every failure becomes a reply here
             reply = error_reply(error, _href(environ))
         body.drain()
         RECEIVED_BYTES.inc(body.received)
-        REQUESTS.labels(method if method in METHODS else "other", str(reply.status)).inc()
-        if method == "HEAD":
+        REQUESTS.labels(body.method if body.method in METHODS else "other", str(reply.status)).inc()
+        if body.method == "HEAD":
             reply = reply._replace(body=[])
         start_response(f"{reply.status} -", [*reply.headers, ("X-Request-Id", id)])
         return reply.body
 
-    def _answer(self, environ: Environ, method: str, counted: DrainableRequest) -> RawReply:
-        found = self._methods.get(method)
+    def _answer(self, body: DrainableRequest) -> RawReply:
+        found = self._methods.get(body.method)
         if found is None:
             raise MethodNotAllowed(f"WebDAV has no such method here: there are {ALLOW}")
-        counted.check_expectation()
-        limits, address = found.limits, remote_address(environ)
-        standings = limits.at_address(address) if limits is not None else []
-        header: str = environ.get("HTTP_AUTHORIZATION", "")
-        for again in (True, False):
-            caller = self.log_ins.identify(header, address)
-            request = DavRequest(environ, caller)
-            if limits is not None and limits.by_caller:
-                standings += limits.of_caller(account=caller.account, key=caller.key, bucket=request.address.bucket)
-            try:
-                reply = found.answer(request)
-            except NotLoggedIn:
-                # The log-in has ended, and the password may still be right: log in again, unless the body is gone.
-                if not (again and self.log_ins.may_repeat(header, environ, request)):
-                    raise
-                continue
-            finally:
-                counted.received = request.received
-            reply.headers.extend(standing_headers(standings))
-            return reply
-        raise AssertionError("unreachable")
+        body.check_expectation()
+        return self.log_ins.answer(body, found.limits, DavRequest, found.answer)
 
 
 def _href(environ: Environ) -> str:

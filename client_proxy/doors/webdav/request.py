@@ -7,13 +7,12 @@ from collections.abc import Iterator
 from functools import cached_property
 from typing import Literal
 
-from client_proxy.doors.basic_log_ins import DoorCaller
+from client_proxy.doors.basic_log_ins import CallersRequest, DoorCaller
 from client_proxy.doors.webdav.addresses import Address, read_address, read_destination
 from client_proxy.doors.webdav.conditions import IfHeader, read_if
 from client_proxy.doors.webdav.replies import DavRefusal
 from client_proxy.doors.webdav.xml import MAX_BYTES, XmlElement, read_xml
 from lockstep_store.runtime.http.api import Environ
-from lockstep_store.runtime.http.unread_body import DrainableRequest
 from lockstep_store.wire.errors import BadRequest, IncompleteBody, TooLarge, UnsupportedMediaType
 from lockstep_store.wire.manifest import MAX_CHUNKS, MIN_CHUNK_BYTES
 from lockstep_store.wire.messages.locks import MAX_LEASE_SECONDS
@@ -25,19 +24,13 @@ BLOCK_BYTES = 256 * 1024
 _SECONDS = re.compile(r"second-([0-9]{1,18})", re.IGNORECASE)
 
 
-class DavRequest(DrainableRequest):
-    """A request of `caller`."""
+class DavRequest(CallersRequest):
+    """A request to the WebDAV door."""
 
     def __init__(self, environ: Environ, caller: DoorCaller) -> None:
-        super().__init__(environ)
-        self.caller = caller
-        self.kept: bytes | None = None
-        self.address: Address = read_address(self.path)
-
-    @cached_property
-    def access(self) -> str:
-        """The credential, with what policies may ask about the request."""
-        return self.caller.access(self.environ)
+        super().__init__(environ, caller)
+        self.address = read_address(self.path)
+        self.bucket = self.address.bucket
 
     @property
     def host(self) -> str:
@@ -90,8 +83,8 @@ class DavRequest(DrainableRequest):
 
     def xml(self) -> XmlElement | None:
         """The body as XML; None without a body."""
-        self.kept = self.body(MAX_BYTES)
-        return read_xml(self.kept) if self.kept.strip() else None
+        body = self.keep_body(MAX_BYTES)
+        return read_xml(body) if body.strip() else None
 
     def refuse_body(self) -> None:
         """Raise UnsupportedMediaType if there is a body."""

@@ -211,3 +211,14 @@ def test_rate_limits_count_requests_and_log_ins(rig: DavRig, olga: DavPerson) ->
     assert int(header(refused, "Retry-After")) >= 1
     wrong = [status("GET", basic("olga", f"guess {number}")).status for number in range(4)]
     assert wrong == [401, 401, 429, 429]
+
+
+def test_a_request_that_is_made_again_counts_once(rig: DavRig) -> None:
+    uma = rig.person("uma")
+    limits = RateLimits(parse_rules(["write=2/day/account"]), RequestCounts("memory").take)
+    door = WebDavDoor(rig.files, rig.directory, limits=limits)
+    credential = door.log_ins.identify(uma.authorization, "127.0.0.1").credential
+    out = rig.cluster.ask_with({"Authorization": f"Bearer {credential}"}, "POST", "/auth/logout")
+    assert out.status in (200, 204)
+    headers = {"Authorization": uma.authorization}
+    assert [ask(door, "MKCOL", f"/dav/uma-{name}", headers=headers).status for name in "abc"] == [201, 201, 429]

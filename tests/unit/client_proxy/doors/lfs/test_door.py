@@ -6,17 +6,20 @@ import hashlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from client_proxy.doors.lfs.door import LfsDoor
+from client_proxy.doors.lfs.objects import LfsFiles
 from client_proxy.rate_limits.counts import RequestCounts
 from client_proxy.rate_limits.limiter import RateLimits
 from client_proxy.rate_limits.rules import parse_rules
+from lockstep_store.wire.errors import Unavailable
 from lockstep_store.wire.messages.locks import LONGEST_LEASE_SECONDS
-from tests.fakes.webdav import DavPerson, DavRig, header
-from tests.fakes.wsgi import Answer, ask
+from tests.fakes.webdav import PASSWORD, DavPerson, DavRig, basic, header
+from tests.fakes.wsgi import Answer, ask, request_environ
 
 CONTENT = b"the bytes of a level" * 1000
 OID = hashlib.sha256(CONTENT).hexdigest()
@@ -122,6 +125,22 @@ def test_bytes_with_another_name_are_not_stored(olga: DavPerson, ours: LfsRepo, 
     assert answer.status == 422
     assert "nothing was stored" in answer.json["message"]
     assert olga.api("GET", f"/files/{bucket}").json["files"] == []
+
+
+def test_an_object_that_is_refused_while_it_is_sent_is_read_to_its_end(rig: DavRig, ours: LfsRepo) -> None:
+    """Also from a client that waited for 100 Continue: else its rest would be read as the next request."""
+
+    def write(_: Any, blocks: Iterator[bytes]) -> None:
+        next(blocks)
+        raise Unavailable("no file server is left")
+
+    door = LfsDoor(cast(LfsFiles, SimpleNamespace(write=write)), rig.directory)
+    headers = {"Authorization": basic("olga", PASSWORD), "Expect": "100-continue"}
+    environ = request_environ("PUT", f"{ours.home}/objects/{OID}", b"x" * 1_000_000, headers=headers)
+    begun: list[str] = []
+    door(environ, lambda status, *_: begun.append(status))
+    assert begun == ["503 -"]
+    assert environ["wsgi.input"].read() == b""
 
 
 def test_missing_objects_and_stale_pointers_are_named(ours: LfsRepo) -> None:
