@@ -153,11 +153,10 @@ class LfsObjects:
             version = opened.version
             headers = [("Content-Type", "application/octet-stream"), ("ETag", f'"{oid}"'), ("Accept-Ranges", "bytes")]
             headers += [("Content-Disposition", "attachment"), *UNTRUSTED_CONTENT]
-            part = conditions.wanted_range(request.environ, oid, version.created_at, version.size)
-            status, start, stop = (200, 0, version.size) if part is None else (206, *part)
-            headers.append(("Content-Length", str(stop - start)))
-            if part is not None:
-                headers.append(("Content-Range", f"bytes {start}-{stop - 1}/{version.size}"))
+            status, start, stop, about_part = conditions.wanted_part(
+                request.environ, oid, version.created_at, version.size
+            )
+            headers += about_part
             body = content_body(opened, start, stop, CONTENT_METRICS, whole=request.may_send_whole(stop - start))
             return RawReply(status, headers, body)
         finally:

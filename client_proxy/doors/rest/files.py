@@ -111,13 +111,8 @@ class FileRoutes:
                 return RawReply(304, [*headers, *_unread(opened)], [])
             if request.method == "HEAD":
                 return RawReply(200, [*headers, ("Content-Length", str(version.size)), *_unread(opened)], [])
-            part = None
-            if "HTTP_RANGE" in environ:
-                part = conditions.wanted_range(environ, tag, version.created_at, version.size)
-            status, start, stop = (200, 0, version.size) if part is None else (206, *part)
-            headers.append(("Content-Length", str(stop - start)))
-            if part is not None:
-                headers.append(("Content-Range", f"bytes {start}-{stop - 1}/{version.size}"))
+            status, start, stop, about_part = conditions.wanted_part(environ, tag, version.created_at, version.size)
+            headers += about_part
             # Reading the first block of a stream changes what the receipt foresees.
             whole = request.may_send_whole(stop - start)
             receipt = None if whole else opened.receipt(start, stop)

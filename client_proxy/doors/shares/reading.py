@@ -129,13 +129,10 @@ class ShareReading:
             headers.append(("Accept-Ranges", "bytes"))
             if visit.method == "HEAD":
                 return RawReply(200, [*headers, ("Content-Length", str(version.size))], [])
-            part = conditions.wanted_range(environ, tag, version.created_at, version.size) if resumes else None
-            if not self._may_use(visit, path, "download", resumes=part is not None):
+            status, start, stop, about_part = conditions.wanted_part(environ, tag, version.created_at, version.size)
+            if not self._may_use(visit, path, "download", resumes=status == 206):
                 return used_up()
-            status, start, stop = (200, 0, version.size) if part is None else (206, *part)
-            headers.append(("Content-Length", str(stop - start)))
-            if part is not None:
-                headers.append(("Content-Range", f"bytes {start}-{stop - 1}/{version.size}"))
+            headers += about_part
             whole = visit.may_send_whole(stop - start)
             body = content_body(opened, start, stop, CONTENT_METRICS, whole=whole)
             return RawReply(status, headers, body if isinstance(body, list) else self._watched(visit, body))

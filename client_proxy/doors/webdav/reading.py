@@ -68,13 +68,8 @@ class DavReading:
                 return RawReply(304, headers, [])
             if request.method == "HEAD":
                 return RawReply(200, [*headers, ("Content-Length", str(version.size))], [])
-            part = None
-            if "HTTP_RANGE" in environ:
-                part = conditions.wanted_range(environ, tag, version.created_at, version.size)
-            status, start, stop = (200, 0, version.size) if part is None else (206, *part)
-            headers.append(("Content-Length", str(stop - start)))
-            if part is not None:
-                headers.append(("Content-Range", f"bytes {start}-{stop - 1}/{version.size}"))
+            status, start, stop, about_part = conditions.wanted_part(environ, tag, version.created_at, version.size)
+            headers += about_part
             body = content_body(opened, start, stop, CONTENT_METRICS, whole=request.may_send_whole(stop - start))
             return RawReply(status, headers, body)
         finally:

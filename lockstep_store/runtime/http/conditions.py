@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC
 from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from lockstep_store.wire.errors import BadRequest, PreconditionFailed, RangeNotSatisfiable
 from lockstep_store.wire.messages.files import NO_PRECONDITIONS, Preconditions
@@ -104,6 +104,25 @@ def wanted_range(environ: Mapping[str, Any], tag: str, modified_at: float, size:
     if not header or len(header) > MAX_RANGE_BYTES or not _range_holds(environ, tag, modified_at):
         return None
     return parse_range(header, size)
+
+
+class WantedPart(NamedTuple):
+    """What a reply sends of a file: its status, the bytes [start, stop), and the headers that say so."""
+
+    status: int
+    start: int
+    stop: int
+    headers: list[tuple[str, str]]
+
+
+def wanted_part(environ: Mapping[str, Any], tag: str, modified_at: float, size: int) -> WantedPart:
+    """What a GET asks for of a file of `size` bytes; see `wanted_range`."""
+    found = wanted_range(environ, tag, modified_at, size)
+    if found is None:
+        return WantedPart(200, 0, size, [("Content-Length", str(size))])
+    start, stop = found
+    headers = [("Content-Length", str(stop - start)), ("Content-Range", f"bytes {start}-{stop - 1}/{size}")]
+    return WantedPart(206, start, stop, headers)
 
 
 def parse_range(header: str, size: int) -> tuple[int, int] | None:

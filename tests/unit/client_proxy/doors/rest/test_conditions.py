@@ -12,6 +12,7 @@ from lockstep_store.runtime.http.conditions import (
     not_modified,
     parse_range,
     parse_tags,
+    wanted_part,
     wanted_range,
     write_preconditions,
 )
@@ -155,6 +156,13 @@ def test_if_range(if_range: str | None, holds: bool) -> None:
     """A range counts only while its If-Range names the version that is read."""
     environ = {"HTTP_RANGE": "bytes=1-"} | ({} if if_range is None else {"HTTP_IF_RANGE": if_range})
     assert wanted_range(environ, TAG, AT, 10) == ((1, 10) if holds else None)
+
+
+def test_a_reply_says_which_part_of_the_file_it_has() -> None:
+    length = "Content-Length"
+    assert wanted_part({}, TAG, AT, 10) == (200, 0, 10, [(length, "10")])
+    some = [(length, "3"), ("Content-Range", "bytes 2-4/10")]
+    assert wanted_part({"HTTP_RANGE": "bytes=2-4"}, TAG, AT, 10) == (206, 2, 5, some)
 
 
 def test_write_preconditions_reach_the_directory_as_digests() -> None:
