@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -36,28 +35,6 @@ class Counting:
     def call(self, call: Any, request: Any) -> Any:
         self.log_ins += call is LOGIN
         return self._directory.call(call, request)
-
-
-@pytest.fixture(scope="module")
-def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DavRig]:
-    rig = DavRig(tmp_path_factory.mktemp("log-ins"), tmp_path_factory.getbasetemp() / "webdav-certs")
-    yield rig
-    rig.close()
-
-
-@pytest.fixture(scope="module")
-def olga(rig: DavRig) -> DavPerson:
-    return rig.person("olga")
-
-
-@pytest.fixture(scope="module")
-def eve(rig: DavRig) -> DavPerson:
-    return rig.person("eve")
-
-
-@pytest.fixture
-def bucket(olga: DavPerson) -> str:
-    return f"/{olga.bucket()}"
 
 
 @pytest.fixture

@@ -62,25 +62,8 @@ class LfsRepo:
 
 
 @pytest.fixture(scope="module")
-def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DavRig]:
-    rig = DavRig(tmp_path_factory.mktemp("lfs"), tmp_path_factory.getbasetemp() / "webdav-certs")
-    yield rig
-    rig.close()
-
-
-@pytest.fixture(scope="module")
 def door(rig: DavRig) -> LfsDoor:
     return LfsDoor(rig.files, rig.directory)
-
-
-@pytest.fixture(scope="module")
-def olga(rig: DavRig) -> DavPerson:
-    return rig.person("olga")
-
-
-@pytest.fixture(scope="module")
-def eve(rig: DavRig) -> DavPerson:
-    return rig.person("eve")
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""One cluster for the tests of a module; olga has buckets, eve is somebody else."""
+"""For the doors that take Basic log-ins: one cluster for the tests of a module; olga has buckets, eve is another."""
 
 from __future__ import annotations
 
