@@ -13,24 +13,22 @@ from client_proxy.doors.basic_log_ins import BasicLogIns
 from client_proxy.doors.lfs.locks import LfsLocks
 from client_proxy.doors.lfs.objects import LfsFiles, LfsObjects
 from client_proxy.doors.lfs.request import LfsRequest, kind_of
+from client_proxy.doors.refusals import error_headers, shown_error
 from client_proxy.metrics import RECEIVED_BYTES
-from client_proxy.rate_limits.limiter import RateLimits, refusal_headers
+from client_proxy.rate_limits.limiter import RateLimits
 from client_proxy.rate_limits.rules import RateClass
 from lockstep_store.runtime.http.api import Environ, RawReply, StartResponse
 from lockstep_store.runtime.http.unread_body import DrainableRequest
-from lockstep_store.runtime.tracing import log, request_id, start_request
+from lockstep_store.runtime.tracing import request_id, start_request
 from lockstep_store.wire.errors import (
     BadRequest,
-    InternalError,
-    LockstepError,
     MethodNotAllowed,
     NotLoggedIn,
-    RangeNotSatisfiable,
-    RateLimited,
 )
 
 REQUESTS = Counter("lockstep_client_proxy_lfs_requests_total", "Git LFS requests answered", ["what", "status"])
 _JSON = ("Content-Type", "application/vnd.git-lfs+json")
+_CHALLENGE = 'Basic realm="lockstep"'
 _CLASSES: dict[tuple[str, str], RateClass] = {
     ("GET", "object"): "read",
     ("POST", "objects/batch"): "read",
@@ -89,20 +87,10 @@ def _json(message: Any, status: int = 200, headers: Iterable[tuple[str, str]] = 
 
 
 def _refusal(error: Exception) -> RawReply:
-    """An error in Git LFS's form. Unexpected exceptions are logged with a traceback; their reply reveals nothing."""
-    if not isinstance(error, LockstepError):
-        log.error("unexpected failure in the door for Git LFS", exc_info=error)
-        error = InternalError(f"an unexpected error in the proxy: its log has details under {request_id()}")
-    elif error.status >= 500:
-        log.warning("Git LFS: %s (%s)", error, error.code)
-    headers: list[tuple[str, str]] = []
+    """An error in Git LFS's form."""
+    error = shown_error(error, "the door for Git LFS")
+    headers = error_headers(error, _CHALLENGE)
     if isinstance(error, NotLoggedIn):
-        headers += [("LFS-Authenticate", 'Basic realm="lockstep"'), ("WWW-Authenticate", 'Basic realm="lockstep"')]
-    if error.status in (429, 503) and error.can_retry:
-        headers.append(("Retry-After", str(max(1, round(error.facts.get("retry_after", 1))))))
-    if isinstance(error, RateLimited):
-        headers += refusal_headers(error)
-    if isinstance(error, RangeNotSatisfiable):
-        headers.append(("Content-Range", f"bytes */{error.facts.get('size', '*')}"))
+        headers.append(("LFS-Authenticate", _CHALLENGE))
     status = 422 if isinstance(error, BadRequest) and error.status == 400 else error.status
     return _json({"message": str(error), "request_id": request_id()}, status, headers)

@@ -5,20 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from client_proxy.core.receipt import Receipt
-from client_proxy.rate_limits.limiter import refusal_headers
+from client_proxy.doors.refusals import error_headers, shown_error
 from lockstep_store.runtime.http.api import RawReply
-from lockstep_store.runtime.http.header_text import header_text
-from lockstep_store.runtime.tracing import log, request_id
+from lockstep_store.runtime.tracing import request_id
 from lockstep_store.wire.codec import encode
 from lockstep_store.wire.errors import (
-    InternalError,
-    Locked,
     LockstepError,
     MethodNotAllowed,
-    NotLoggedIn,
     NotModified,
-    RangeNotSatisfiable,
-    RateLimited,
     UnsupportedMediaType,
     to_problem,
 )
@@ -73,14 +67,8 @@ def committed_reply(committed: CommittedReply) -> RawReply:
 
 
 def problem_reply(error: Exception, route: str) -> RawReply:
-    """The reply to an error. Unexpected exceptions are logged with a traceback; their reply reveals nothing."""
-    if not isinstance(error, LockstepError):
-        log.error("unexpected failure in %s", route, exc_info=error)
-        error = InternalError(
-            f"an unexpected error in the proxy, not caused by your request: its log has details under {request_id()}"
-        )
-    elif error.status >= 500:
-        log.warning("%s: %s (%s)", route, error, error.code)
+    """The reply to an error."""
+    error = shown_error(error, route)
     if isinstance(error, NotModified):
         return RawReply(304, [], [])
     body = encode(_flat_problem(error))
@@ -110,23 +98,9 @@ def _flat_problem(error: LockstepError) -> dict[str, Any]:
 
 
 def _error_headers(error: LockstepError) -> Headers:
-    headers: Headers = []
-    if error.status in (429, 503) and error.can_retry:
-        headers.append(("Retry-After", _whole_seconds(error.facts.get("retry_after"))))
-    if isinstance(error, RateLimited):
-        headers += refusal_headers(error)
-    if isinstance(error, NotLoggedIn):
-        headers.append(("WWW-Authenticate", 'Bearer realm="lockstep"'))
+    headers = error_headers(error, 'Bearer realm="lockstep"')
     if isinstance(error, MethodNotAllowed) and "allowed" in error.facts:
         headers.append(("Allow", ", ".join(error.facts["allowed"])))
     if isinstance(error, UnsupportedMediaType) and "accepted" in error.facts:
         headers.append(("Accept", error.facts["accepted"]))
-    if isinstance(error, RangeNotSatisfiable) and "size" in error.facts:
-        headers.append(("Content-Range", f"bytes */{error.facts['size']}"))
-    if isinstance(error, Locked) and isinstance(error.facts.get("holder"), str):
-        headers.append(("X-Lockstep-Lock-Holder", header_text(error.facts["holder"])))
     return headers
-
-
-def _whole_seconds(value: Any) -> str:
-    return str(max(1, round(value))) if isinstance(value, (int, float)) else "1"

@@ -6,22 +6,16 @@ from collections.abc import Iterable
 from http import HTTPStatus
 from typing import Any
 
+from client_proxy.doors.refusals import error_headers, shown_error
 from client_proxy.doors.webdav.xml import document, escape
-from client_proxy.rate_limits.limiter import refusal_headers
 from lockstep_store.runtime.http.api import RawReply
-from lockstep_store.runtime.http.header_text import header_text
 from lockstep_store.runtime.http.untrusted_content import UNTRUSTED_CONTENT
-from lockstep_store.runtime.tracing import log, request_id
 from lockstep_store.wire.errors import (
-    InternalError,
     Locked,
     LockStale,
     LockstepError,
     MethodNotAllowed,
-    NotLoggedIn,
     NotModified,
-    RangeNotSatisfiable,
-    RateLimited,
 )
 
 Headers = list[tuple[str, str]]
@@ -79,14 +73,9 @@ def status_of(error: LockstepError) -> int:
 
 
 def error_reply(error: Exception, href: str) -> RawReply:
-    """The reply to an error. Unexpected exceptions are logged with a traceback; their reply reveals nothing."""
-    if not isinstance(error, LockstepError):
-        log.error("unexpected failure in the WebDAV door", exc_info=error)
-        error = InternalError(
-            f"an unexpected error in the proxy, not caused by your request: its log has details under {request_id()}"
-        )
-    elif error.status >= 500 and not isinstance(error, DavRefusal):
-        log.warning("WebDAV: %s (%s)", error, error.code)
+    """The reply to an error."""
+    if not isinstance(error, DavRefusal):
+        error = shown_error(error, "the WebDAV door")
     if isinstance(error, NotModified):
         return RawReply(304, [], [])
     condition = error.condition if isinstance(error, DavRefusal) else ""
@@ -98,18 +87,7 @@ def error_reply(error: Exception, href: str) -> RawReply:
 
 
 def _error_headers(error: LockstepError) -> Headers:
-    headers: Headers = []
-    if error.status in (429, 503) and error.can_retry:
-        seconds = error.facts.get("retry_after")
-        headers.append(("Retry-After", str(max(1, round(seconds))) if isinstance(seconds, (int, float)) else "1"))
-    if isinstance(error, RateLimited):
-        headers += refusal_headers(error)
-    if isinstance(error, NotLoggedIn):
-        headers.append(("WWW-Authenticate", 'Basic realm="lockstep", charset="UTF-8"'))
+    headers = error_headers(error, 'Basic realm="lockstep", charset="UTF-8"')
     if isinstance(error, MethodNotAllowed):
         headers.append(("Allow", ALLOW))
-    if isinstance(error, RangeNotSatisfiable) and "size" in error.facts:
-        headers.append(("Content-Range", f"bytes */{error.facts['size']}"))
-    if isinstance(error, Locked) and isinstance(error.facts.get("holder"), str):
-        headers.append(("X-Lockstep-Lock-Holder", header_text(error.facts["holder"])))
     return headers
