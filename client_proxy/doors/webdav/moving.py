@@ -64,7 +64,8 @@ class DavMoving:
             if reply is not None:
                 return reply
         else:
-            self._move_file(request, source, target, of_source, leave)
+            self._copy_file(request, source, target, leave, moved=of_source)
+            self._release(request, of_source)
             self._clear_folder(request, replaced)
         return empty_reply(201 if replaced is None else 204)
 
@@ -93,9 +94,13 @@ class DavMoving:
 
     # ------------------------------------------------------------ files
 
-    def _copy_file(self, request: DavRequest, source: Resource, target: Address, leave: Leave) -> None:
+    def _copy_file(
+        self, request: DavRequest, source: Resource, target: Address, leave: Leave, moved: Leave | None = None
+    ) -> None:
+        """Copy a file, or move it by the leave `moved`."""
+        preconditions = NO_PRECONDITIONS if request.overwrites else ONLY_NEW
         if source.reserved_by is not None:
-            self._changing.write_empty(request.access, target, leave.number)
+            self._changing.write_empty(request.access, target, leave.number, preconditions=preconditions)
             return
         self._files.copy(
             Copy(
@@ -104,38 +109,13 @@ class DavMoving:
                 target.path,
                 source_bucket=source.address.bucket,
                 source_path=source.address.path,
+                move=moved is not None,
+                source_lock_number=moved.number if moved is not None else None,
                 lock_number=leave.number,
-                preconditions=NO_PRECONDITIONS if request.overwrites else ONLY_NEW,
+                preconditions=preconditions,
                 settings=kept_settings(source.version),
             )
         )
-
-    def _move_file(
-        self,
-        request: DavRequest,
-        source: Resource,
-        target: Address,
-        of_source: Leave,
-        leave: Leave,
-    ) -> None:
-        if source.reserved_by is not None:
-            self._changing.write_empty(request.access, target, leave.number)
-            self._release(request, of_source)
-            return
-        self._files.copy(
-            Copy(
-                request.access,
-                target.bucket,
-                target.path,
-                source_bucket=source.address.bucket,
-                source_path=source.address.path,
-                move=True,
-                source_lock_number=of_source.number,
-                lock_number=leave.number,
-                preconditions=NO_PRECONDITIONS if request.overwrites else ONLY_NEW,
-            )
-        )
-        self._release(request, of_source)
 
     def _release(self, request: DavRequest, leave: Leave) -> None:
         """A lock does not move with its file: it ends, if it was on nothing else."""
