@@ -289,7 +289,7 @@ class FileStore:
 
     def _copied_facts(self, request: Copy) -> dict[str, str]:
         """What people said about the source, as settings. The directory adds this to a copy that it makes itself."""
-        if not request.with_facts or (request.source_bucket, request.source_path) == (request.bucket, request.path):
+        if (request.source_bucket, request.source_path) == (request.bucket, request.path):
             return {}
         asked = FactsRequest(request.credential, request.source_bucket, request.source_path, request.source_version)
         facts = self._directory.call(FACTS, asked)

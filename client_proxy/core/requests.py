@@ -163,8 +163,9 @@ class Delete(PathChange, frozen=True, kw_only=True):
 class Copy(PathChange, frozen=True, kw_only=True):
     """Copy a path's content to another path, or `move` it. No bytes are sent unless the copy is encrypted differently.
 
-    Without `content_type` or `metadata` the source's are copied. `source_if_version` must still be the source's current
-    version at the commit. `raw` copies the stored bytes, even if the target's bucket encrypts by default.
+    Without `content_type` or `metadata` the source's are copied. Description and tags go along, unless the request is
+    S3's, which says so in `settings`. `source_if_version` must still be the source's current version at the commit.
+    `raw` copies the stored bytes, even if the target's bucket encrypts by default.
     """
 
     source_bucket: str
@@ -176,8 +177,6 @@ class Copy(PathChange, frozen=True, kw_only=True):
     content_type: str | None = None
     metadata: dict[str, str] | None = None
     settings: dict[str, str] = {}
-    with_facts: bool = False
-    """Take along the description and tags that the person may read, unless an old version is brought back."""
     raw: bool = False
 
     def message(self) -> CopyRequest:

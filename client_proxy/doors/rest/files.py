@@ -183,7 +183,6 @@ class FileRoutes:
                 preconditions=conditions.write_preconditions(request.environ),
                 content_type=None if body.content_type is None else given_content_type(body.content_type),
                 metadata=checked_metadata(body.metadata),
-                with_facts=True,
             )
         )
         return committed_reply(committed)

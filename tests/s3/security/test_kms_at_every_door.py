@@ -141,12 +141,15 @@ def test_copies_at_other_doors(
     moves keep it too; old versions are restored."""
     plain = make_bucket(versioning=True)
     data = os.urandom(300_000)
-    s3.put_object(Bucket=plain, Key="k", Body=data, CacheControl="no-store", Metadata={"colour": "red"})
+    s3.put_object(
+        Bucket=plain, Key="k", Body=data, CacheControl="no-store", Metadata={"colour": "red"}, Tagging="team=roof"
+    )
     files, admin = rig.cluster.proxies["1"].files, rig.cluster.admin_key
     files.copy(Copy(admin, sealed_bucket, "a", source_bucket=plain, source_path="k"))
     got = s3.get_object(Bucket=sealed_bucket, Key="a")
     assert (got["Body"].read(), got["ServerSideEncryption"], got["CacheControl"]) == (data, "aws:kms", "no-store")
     assert got["Metadata"] == {"colour": "red"}
+    assert s3.get_object_tagging(Bucket=sealed_bucket, Key="a")["TagSet"] == [{"Key": "team", "Value": "roof"}]
     files.copy(
         Copy(admin, sealed_bucket, "b", source_bucket=sealed_bucket, source_path="a", metadata={"colour": "blue"})
     )

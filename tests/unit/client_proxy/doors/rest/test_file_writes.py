@@ -205,7 +205,6 @@ def test_copy_and_move(door: Door) -> None:
         source_lock_number=5,
         move=True,
         lock_number=4,
-        with_facts=True,
     )
     bad = body.replace(b'"path": "b"', b'"path": "../b"')
     assert door.ask("POST", "/api/v1/copy", bad).json["code"] == "bad_name"
