@@ -48,7 +48,8 @@ class PasswordBody(JsonBody):
 
 
 class LoginBody(PasswordBody):
-    """A log-in. A new name creates an account, unless `create` is false.
+    """A log-in. A new name creates an account, unless `create` is false: then it is refused, with `no_account` where
+    people register themselves.
 
     `code` is needed with a second factor: a code of the authenticator app, or a recovery code.
     """
