@@ -45,7 +45,7 @@ class Quotas:
         self._note(self._counted)
 
     def show(self, person: Person, scope: QuotaScope, name: str) -> QuotaReply:
-        """Return the quotas of an account or bucket and what it has; Forbidden for others' ones."""
+        """Return the quotas of an account, bucket or tenant and what it has; Forbidden for those of others."""
         with self._store.read() as reader:
             _demand_sight(reader, person, scope, name)
             return _reply(reader, scope, name)
@@ -54,7 +54,7 @@ class Quotas:
         """Return what has a quota, by scope and name. The caller has checked that `by` is an administrator."""
         with self._store.read() as reader:
             owners = dict.fromkeys((scope, name) for scope, name, _, _ in rows.every_quota(reader))
-            found = [one for one in owners if by.admin or _tenant(reader, *one) == by.tenant]
+            found = [one for one in owners if by.administers(_owner(reader, *one))]
             return QuotasReply([_reply(reader, scope, name) for scope, name in found])
 
     def set(self, by: Person, scope: QuotaScope, name: str, values: Mapping[str, int | None]) -> QuotaReply:
@@ -115,19 +115,14 @@ def _counted(reader: Reader) -> frozenset[tuple[str, str]]:
 
 
 def _demand_sight(reader: Reader, person: Person, scope: QuotaScope, name: str) -> None:
-    owner = name
-    if scope == rows.BUCKET:
-        found = buckets.find(reader, name)
-        owner = found.owner if found is not None else ""
-    elif scope == rows.TENANT:
-        owner = f"{name}{TENANT_SEPARATOR}"
+    owner = _owner(reader, scope, name)
     if not person.administers(owner) and (scope == rows.TENANT or person.account != owner):
         raise Forbidden(f"only an administrator or who owns it may see the quotas of {scope} {quoted(name)}")
     _demand_existence(reader, person, scope, name)
 
 
 def _demand_existence(reader: Reader, person: Person, scope: QuotaScope, name: str) -> None:
-    hidden = bool(person.tenant) and _tenant(reader, scope, name) != person.tenant
+    hidden = bool(person.tenant) and tenant_of(_owner(reader, scope, name)) != person.tenant
     if scope == rows.BUCKET:
         if hidden:
             raise buckets.missing(name)
@@ -151,12 +146,12 @@ def _demand_bounds(scope: QuotaScope, values: Mapping[str, int | None]) -> None:
             )
 
 
-def _tenant(reader: Reader, scope: QuotaScope, name: str) -> str:
-    """Return whose an account, a bucket or a tenant is."""
+def _owner(reader: Reader, scope: QuotaScope, name: str) -> str:
+    """Return the account whose quotas they are; for a tenant's, what the names of its accounts begin with."""
     if scope == rows.BUCKET:
         found = buckets.find(reader, name)
-        return tenant_of(found.owner) if found is not None else ""
-    return name if scope == rows.TENANT else tenant_of(name)
+        return found.owner if found is not None else ""
+    return f"{name}{TENANT_SEPARATOR}" if scope == rows.TENANT else name
 
 
 def _reply(reader: Reader, scope: QuotaScope, name: str) -> QuotaReply:

@@ -1,4 +1,4 @@
-"""Statements about quotas: what accounts and buckets may have, and what they have.
+"""Statements about quotas: what accounts, buckets and tenants may have, and what they have.
 
 Versions, their bytes and files are counted by the engine, in `usage`, from the moment of their quota on. The others are
 few, and are counted when somebody wants one more.
@@ -117,7 +117,7 @@ def every_quota(reader: Reader) -> list[tuple[QuotaScope, str, str, int]]:
 
 
 def count_now(reader: Reader, scope: QuotaScope, name: str, resource: str) -> int | None:
-    """Count what an account or bucket has; None for what is not in the metadata. Slow for versions, bytes and files."""
+    """Count what is there now; None for what is not in the metadata. Slow for versions, bytes and files."""
     statement = _COUNTS.get((scope, resource))
     row = reader.one(statement, of_name=name) if statement is not None else None
     return int(row[0]) if row else None
@@ -147,7 +147,7 @@ def count_again(tx: Tx, scope: QuotaScope, name: str, resource: str, *, wanted: 
 
 
 def drop_quotas(tx: Tx, scope: QuotaScope, name: str) -> None:
-    """Remove all quotas of an account or bucket that is deleted."""
+    """Remove all quotas of an account, bucket or tenant that is deleted."""
     tx.run(_DELETE_OF, of_scope=scope, of_name=name)
     tx.run(_DELETE_USAGE_OF, of_scope=scope, of_name=name)
 
