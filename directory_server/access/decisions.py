@@ -23,6 +23,7 @@ from directory_server.metadata.statements import access as rows
 from directory_server.metadata.statements import buckets, files, groups, identities, people, s3_settings
 from directory_server.metadata.statements.buckets import Bucket
 from directory_server.metadata.store import Reader, Row
+from directory_server.people.absent_person import person_of_role
 from directory_server.people.person import Person
 from directory_server.people.share_links import limits_named
 from lockstep_store.wire.errors import Forbidden, NotFound
@@ -30,7 +31,6 @@ from lockstep_store.wire.file_facts import tags_of
 from lockstep_store.wire.messages.access import AccessGround
 from lockstep_store.wire.messages.groups import GROUP_PREFIX, is_group
 from lockstep_store.wire.messages.s3 import TAGS
-from lockstep_store.wire.messages.s3_access import S3Access
 from lockstep_store.wire.names import TENANT_SEPARATOR, tenant_of
 
 _OF_THE_POLICY = frozenset({"s3:putbucketpolicy", "s3:getbucketpolicy", "s3:deletebucketpolicy"})
@@ -82,8 +82,7 @@ class Standing:
         if TENANT_SEPARATOR in owner or TENANT_SEPARATOR in person.account:
             person = self.person = tenancy.judged_as(person, self.bucket, self.ground.rules, self.reader)
             self.hidden = not person.account
-        admin = person.admin or person.tenant_admin or (person.limits is not None and person.limits.admin)
-        self.trusted = admin or (bool(person.account) and person.account == owner)
+        self.trusted = person.of_administrator or (bool(person.account) and person.account == owner)
         access = person.access
         if access is not None and (access.owner or access.source_owner):
             other = self.is_source or (bool(access.source_action) and access.bucket != self.bucket.name)
@@ -381,16 +380,7 @@ def standing_by_name(
     matters = account not in ("", bucket.owner) and (not bucket.shared or ground.rules is not None)
     role = people.role_of(reader, account) if matters else people.NO_ROLE
     found = limits_named(reader, limited_by) if limited_by else None
-    person = Person(
-        account,
-        role.admin and found is None,
-        "",
-        access=S3Access.decode(access),
-        read_only=role.read_only,
-        limits=found,
-        tenant_admin=role.tenant_admin and found is None,
-    )
-    return Standing(reader, person, ground, at)
+    return Standing(reader, person_of_role(account, role, access, found), ground, at)
 
 
 def access_of(person: Person) -> str:

@@ -26,8 +26,7 @@ def judged_as(person: Person, bucket: buckets.Bucket, rules: Rules | None, reade
     """
     if not person.account:
         return person
-    is_admin = person.admin or (person.limits is not None and person.limits.admin)
-    if person.tenant == tenant_of(bucket.owner) or (is_admin and not person.tenant):
+    if person.tenant == tenant_of(bucket.owner) or (person.of_administrator and not person.tenant):
         return person
     if not (rules is not None and is_open(rules)) and not asks_for_open_object(reader, person, bucket):
         raise buckets.missing(bucket.name)

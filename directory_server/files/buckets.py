@@ -66,7 +66,7 @@ class Buckets:
     def all(self, person: Person) -> BucketsReply:
         """Return the buckets that `person` may use, by name. Forbidden unless the key's limits allow it."""
         limits.demand(person, "s3:ListAllMyBuckets", "*", self._clock.wall())
-        admin = person.admin or person.tenant_admin or (person.limits is not None and person.limits.admin)
+        admin = person.of_administrator
         with self._store.read() as reader:
             found = rows.all_buckets(reader)
         if person.tenant or not admin:

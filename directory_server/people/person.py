@@ -38,6 +38,11 @@ class Person:
         """The account's tenant; empty without one."""
         return tenant_of(self.account)
 
+    @property
+    def of_administrator(self) -> bool:
+        """Whether the account is an administrator, of the cluster or its tenant: `limits` may still narrow it."""
+        return self.admin or self.tenant_admin or (self.limits is not None and self.limits.admin)
+
     def administers(self, account: str) -> bool:
         """Whether the person is an administrator of what that account owns: of its tenant, or of the cluster."""
         return self.admin or (self.tenant_admin and tenant_of(account) == self.tenant)

@@ -391,7 +391,7 @@ def test_the_clusters_administrators_have_everything(rig: S3Rig, ann: Member) ->
 
 
 def test_quotas_of_a_tenant_are_judged_in_the_commit(rig: S3Rig) -> None:
-    """Bytes and files in all of its buckets, whoever writes; its own administrators see it and cannot change it."""
+    """Bytes and files in its buckets, whoever writes; its administrators see only its own, and cannot change it."""
     name = new_tenant(rig)
     first = Member(rig, f"{name}\\first", "administrator")
     one, two = first.bucket(("a",)), first.bucket(("b",))
@@ -414,6 +414,8 @@ def test_quotas_of_a_tenant_are_judged_in_the_commit(rig: S3Rig) -> None:
     assert first.ask("POST", "/users", name=f"{name}\\second").status == 201
     assert first.ask("POST", "/users", name=f"{name}\\third").status == 507
     assert first.ask("PATCH", f"/quotas/buckets/{one}", quotas={"files": 5}).status == 200
+    other = Member(rig, f"{new_tenant(rig)}\\first", "administrator")
+    assert other.ask("PATCH", f"/quotas/buckets/{other.bucket(('a',))}", quotas={"files": 5}).status == 200
     mine = {(each["scope"], each["name"]) for each in first.ask("GET", "/quotas").json["owners"]}
     assert mine == {("bucket", one), ("tenant", name)}
 
