@@ -13,7 +13,6 @@ from prometheus_client import Counter
 
 from client_proxy.core.directory_calls import Directory
 from client_proxy.doors.basic_log_ins import BasicLogIns
-from client_proxy.doors.webdav.addresses import DAV_ADDRESS, href
 from client_proxy.doors.webdav.changing import DavChanging
 from client_proxy.doors.webdav.held_locks import HeldLocks
 from client_proxy.doors.webdav.locking import DavLocking
@@ -88,7 +87,7 @@ class WebDavDoor:
             else:
                 reply = self._answer(body)
         except Exception as error:  # noqa: BLE001 - every failure becomes a reply here
-            reply = error_reply(error, _href(environ))
+            reply = error_reply(error, body.path)
         body.drain()
         RECEIVED_BYTES.inc(body.received)
         REQUESTS.labels(body.method if body.method in METHODS else "other", str(reply.status)).inc()
@@ -103,12 +102,3 @@ class WebDavDoor:
             raise MethodNotAllowed(f"WebDAV has no such method here: there are {ALLOW}")
         body.check_expectation()
         return self.log_ins.answer(body, found.limits, DavRequest, found.answer)
-
-
-def _href(environ: Environ) -> str:
-    """The address of a request as replies write it."""
-    path = environ["PATH_INFO"].encode("latin-1", "replace").decode("utf-8", "replace")
-    bucket, _, rest = path.removeprefix(f"{DAV_ADDRESS}/").partition("/")
-    return (
-        href(bucket, rest) if bucket.isascii() and bucket.replace("-", "").replace(".", "").isalnum() else DAV_ADDRESS
-    )

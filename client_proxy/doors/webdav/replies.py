@@ -7,6 +7,7 @@ from http import HTTPStatus
 from typing import Any
 
 from client_proxy.doors.refusals import error_headers, shown_error
+from client_proxy.doors.webdav.addresses import read_address
 from client_proxy.doors.webdav.xml import document, escape
 from lockstep_store.runtime.http.api import RawReply
 from lockstep_store.runtime.http.untrusted_content import UNTRUSTED_CONTENT
@@ -72,8 +73,8 @@ def status_of(error: LockstepError) -> int:
     return 412 if isinstance(error, LockStale) else error.status
 
 
-def error_reply(error: Exception, href: str) -> RawReply:
-    """The reply to an error."""
+def error_reply(error: Exception, path: str) -> RawReply:
+    """The reply to an error of a request for `path`, as it is in PATH_INFO."""
     if not isinstance(error, DavRefusal):
         error = shown_error(error, "the WebDAV door")
     if isinstance(error, NotModified):
@@ -81,6 +82,8 @@ def error_reply(error: Exception, href: str) -> RawReply:
     condition = error.condition if isinstance(error, DavRefusal) else ""
     named = f"<D:{condition}/>" if condition else ""
     if isinstance(error, Locked):
+        address = read_address(path)
+        href = address.href(folder=address.as_folder)
         named = f"<D:lock-token-submitted><D:href>{href}</D:href></D:lock-token-submitted>"
     words = f'<L:message xmlns:L="{_MESSAGE_SPACE}">{escape(str(error))}</L:message>'
     return xml_reply(status_of(error), document("error", (named, words)), _error_headers(error))
