@@ -21,6 +21,7 @@ MIN_CHUNK_BYTES = 256 * 1024
 AVERAGE_CHUNK_BYTES = 1024 * 1024
 MAX_CHUNK_BYTES = 4 * 1024 * 1024
 MAX_CHUNKS = 16 * 1024 * 1024  # 16 TiB at the average size; bounds the memory that a peer can make us use
+MAX_FILE_BYTES = MAX_CHUNKS * MIN_CHUNK_BYTES  # 4 TiB: what fits a manifest however the content is cut
 
 _ENTRY = struct.Struct(f">{DIGEST_BYTES}sI")
 

@@ -32,12 +32,11 @@ from lockstep_store.wire.errors import (
     TooLarge,
     from_problem,
 )
-from lockstep_store.wire.manifest import MAX_CHUNKS, MIN_CHUNK_BYTES
+from lockstep_store.wire.manifest import MAX_FILE_BYTES
 from lockstep_store.wire.messages.files import LOOKUP, CommittedReply, FileVersion, LookupItem, LookupRequest
 
 MAX_OBJECTS = 1000
 """In one request; git-lfs asks for a hundred."""
-MAX_OBJECT_BYTES = MAX_CHUNKS * MIN_CHUNK_BYTES
 BLOCK_BYTES = 256 * 1024
 
 ObjectId = Annotated[str, Meta(pattern=f"^{OBJECT_ID}$")]
@@ -47,7 +46,7 @@ class LfsObject(msgspec.Struct):
     """An object that a client has or wants."""
 
     oid: ObjectId
-    size: Annotated[int, Meta(ge=0, le=MAX_OBJECT_BYTES)]
+    size: Annotated[int, Meta(ge=0, le=MAX_FILE_BYTES)]
 
 
 class BatchBody(msgspec.Struct):
@@ -169,8 +168,8 @@ class LfsObjects:
         size = request.content_length
         if size is None and "HTTP_TRANSFER_ENCODING" not in request.environ:
             raise LengthRequired("an object needs a Content-Length")
-        if size is not None and size > MAX_OBJECT_BYTES:
-            raise TooLarge(f"an object may have at most {MAX_OBJECT_BYTES} bytes")
+        if size is not None and size > MAX_FILE_BYTES:
+            raise TooLarge(f"an object may have at most {MAX_FILE_BYTES} bytes")
         write = Write(request.access, request.bucket, _path(request, oid), size=size, ask_first=True)
         self._files.write(write, _checked(request, oid, size))
         return LfsDone()

@@ -22,7 +22,7 @@ from lockstep_store.wire.errors import (
     NotLoggedIn,
     TooLarge,
 )
-from lockstep_store.wire.manifest import MAX_CHUNKS, MIN_CHUNK_BYTES
+from lockstep_store.wire.manifest import MAX_FILE_BYTES
 from lockstep_store.wire.messages.s3_access import OWN_PREFIXES as S3_DOOR_ONLY
 from lockstep_store.wire.names import check_bucket, check_path
 
@@ -31,7 +31,6 @@ T = TypeVar("T")
 MAX_QUERY_BYTES = 16 * 1024
 MAX_HEADER_BYTES = 8192
 MAX_CREDENTIAL_BYTES = 512
-MAX_FILE_BYTES = MAX_CHUNKS * MIN_CHUNK_BYTES  # 4 TiB: what fits a manifest however the content is cut
 UPLOAD_BLOCK_BYTES = 256 * 1024
 
 _known_bucket = lru_cache(maxsize=1024)(check_bucket)

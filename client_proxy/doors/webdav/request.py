@@ -14,12 +14,11 @@ from client_proxy.doors.webdav.replies import DavRefusal
 from client_proxy.doors.webdav.xml import MAX_BYTES, XmlElement, read_xml
 from lockstep_store.runtime.http.api import Environ
 from lockstep_store.wire.errors import BadRequest, IncompleteBody, TooLarge, UnsupportedMediaType
-from lockstep_store.wire.manifest import MAX_CHUNKS, MIN_CHUNK_BYTES
+from lockstep_store.wire.manifest import MAX_FILE_BYTES
 from lockstep_store.wire.messages.locks import MAX_LEASE_SECONDS
 
 Depth = Literal["0", "1", "infinity"]
 
-MAX_FILE_BYTES = MAX_CHUNKS * MIN_CHUNK_BYTES
 BLOCK_BYTES = 256 * 1024
 _SECONDS = re.compile(r"second-([0-9]{1,18})", re.IGNORECASE)
 
@@ -107,7 +106,7 @@ class DavRequest(CallersRequest):
         return size
 
     def blocks(self) -> Iterator[bytes]:
-        """The content. IncompleteBody, before the last block, if its size is not the declared one."""
+        """The content. IncompleteBody, before its end, if its size is not the declared one."""
         size = self.size
         read = 0
         while data := self.read(BLOCK_BYTES):
