@@ -12,7 +12,7 @@ from typing import NamedTuple
 from client_proxy.core.directory_calls import Directory
 from client_proxy.doors.webdav.addresses import Address
 from client_proxy.doors.webdav.conditions import State
-from client_proxy.doors.webdav.lock_lookup import FOLDER_CLIENT, Place, locks_on
+from client_proxy.doors.webdav.lock_lookup import Place, is_of_folder, locks_on
 from client_proxy.doors.webdav.request import DavRequest
 from client_proxy.doors.webdav.resources import Resource, Resources
 from lockstep_store.wire.errors import Locked, PreconditionFailed
@@ -51,7 +51,7 @@ class HeldLocks:
                 return found[address.bucket, path]
         for path in above:
             lock = found.get((address.bucket, path))
-            if lock is not None and lock.client.endswith(FOLDER_CLIENT):
+            if lock is not None and is_of_folder(lock):
                 return lock
         return None
 

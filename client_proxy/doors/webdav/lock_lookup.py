@@ -33,6 +33,16 @@ def locks_on(directory: Directory, access: str, places: Iterable[Place]) -> dict
     return {place: found[place] for place in wanted if place in found}  # an older directory answers with all locks
 
 
+def is_of_folder(lock: LockInfo) -> bool:
+    """Whether the lock covers a folder with everything in it."""
+    return lock.client.endswith(FOLDER_CLIENT)
+
+
+def is_shared(lock: LockInfo) -> bool:
+    """Whether other programs of the account may join the lock."""
+    return lock.client.endswith(SHARED_CLIENT)
+
+
 def reserves(lock: LockInfo) -> bool:
     """Whether the lock makes a name without a file look like an empty file here, as clients expect after LOCK."""
     return lock.client.endswith((FILE_CLIENT, SHARED_CLIENT))

@@ -10,7 +10,7 @@ from client_proxy.core.requests import new_write_id
 from client_proxy.doors.webdav.changing import DavChanging
 from client_proxy.doors.webdav.conditions import has_joined, number_of, token_of
 from client_proxy.doors.webdav.held_locks import HeldLocks, at, locked
-from client_proxy.doors.webdav.lock_lookup import FILE_CLIENT, FOLDER_CLIENT, SHARED_CLIENT
+from client_proxy.doors.webdav.lock_lookup import FILE_CLIENT, FOLDER_CLIENT, SHARED_CLIENT, is_shared
 from client_proxy.doors.webdav.reading import lock_shown
 from client_proxy.doors.webdav.replies import DavRefusal, empty_reply, xml_reply
 from client_proxy.doors.webdav.request import DavRequest
@@ -65,7 +65,7 @@ class DavLocking:
         folder = resource.is_folder and deep == "infinity"
         held = self._locks.covering(request.access, at(resource))
         if held is not None:
-            if not (shared and held.client.endswith(SHARED_CLIENT) and held.account == request.caller.account):
+            if not (shared and is_shared(held) and held.account == request.caller.account):
                 raise locked(held, address)
             renewed = self._directory.call(RENEW, RenewRequest(request.access, held.id, request.lease_seconds))
             return _lock_reply(renewed, resource, 200, owner, token_of(held.number, secrets.randbits(48) | 1))

@@ -13,7 +13,7 @@ import msgspec
 
 from client_proxy.doors.webdav.conditions import token_of
 from client_proxy.doors.webdav.held_locks import tag_of
-from client_proxy.doors.webdav.lock_lookup import FILE_CLIENT, FOLDER_CLIENT, SHARED_CLIENT
+from client_proxy.doors.webdav.lock_lookup import FILE_CLIENT, FOLDER_CLIENT, SHARED_CLIENT, is_of_folder, is_shared
 from client_proxy.doors.webdav.replies import status_line
 from client_proxy.doors.webdav.resources import Resource
 from client_proxy.doors.webdav.xml import DAV, XML_NAMESPACE, XmlElement, XmlName, empty, escape
@@ -231,12 +231,12 @@ class PropertyChanges:
 
 def active_lock(lock: LockInfo, href: str, owner: str = "", token: str = "") -> str:
     """A lock as `DAV:activelock`. `owner` is what the client called itself, as XML; by default what is stored of it."""
-    deep = lock.client.endswith(FOLDER_CLIENT)
-    scope = "shared" if lock.client.endswith(SHARED_CLIENT) else "exclusive"
+    scope = "shared" if is_shared(lock) else "exclusive"
+    depth = "infinity" if is_of_folder(lock) else "0"
     said = lock.client.removesuffix(FOLDER_CLIENT).removesuffix(FILE_CLIENT).removesuffix(SHARED_CLIENT)
     return (
         f"<D:activelock><D:locktype><D:write/></D:locktype><D:lockscope><D:{scope}/></D:lockscope>"
-        f"<D:depth>{'infinity' if deep else '0'}</D:depth><D:owner>{owner or escape(said or lock.account)}</D:owner>"
+        f"<D:depth>{depth}</D:depth><D:owner>{owner or escape(said or lock.account)}</D:owner>"
         f"<D:timeout>Second-{lock.seconds_left:.0f}</D:timeout>"
         f"<D:locktoken><D:href>{token or token_of(lock.number)}</D:href></D:locktoken>"
         f"<D:lockroot><D:href>{href}</D:href></D:lockroot></D:activelock>"

@@ -11,7 +11,7 @@ from client_proxy.core.open_file import OpenFile
 from client_proxy.core.requests import Read
 from client_proxy.doors.webdav.addresses import href
 from client_proxy.doors.webdav.held_locks import HeldLocks, at, tag_of
-from client_proxy.doors.webdav.lock_lookup import FOLDER_CLIENT
+from client_proxy.doors.webdav.lock_lookup import is_of_folder
 from client_proxy.doors.webdav.properties import LOCK_DISCOVERY, QUOTA, Wanted, active_lock, response
 from client_proxy.doors.webdav.replies import XML_TYPE, DavRefusal, xml_reply
 from client_proxy.doors.webdav.request import DavRequest
@@ -129,7 +129,7 @@ class DavReading:
             return {} if lock is None else {page[0].href: lock_shown(lock, page[0])}
         if page and page[0].address.path:
             above = self._locks.covering(request.access, page[0].address.parent)
-            above = above if above is not None and above.client.endswith(FOLDER_CLIENT) else None
+            above = above if above is not None and is_of_folder(above) else None
         places = {(one.address.bucket, one.path): one for one in page if one.path}
         found = self._locks.on(request.access, places)
         shown = {} if above is None else {one.href: lock_shown(above, one) for one in page}
@@ -153,7 +153,7 @@ class DavReading:
 def lock_shown(lock: LockInfo, resource: Resource, owner: str = "", token: str = "") -> str:
     """A lock at a resource, with the address that was locked."""
     root = resource.href
-    if lock.client.endswith(FOLDER_CLIENT) and lock.paths:
+    if is_of_folder(lock) and lock.paths:
         first = min(lock.paths, key=lambda path: (len(path.path), path.path))
         root = href(first.bucket, first.path)
     return active_lock(lock, root, owner, token)

@@ -167,10 +167,8 @@ class Resources:
             found = self._directory.call(BUCKETS, BucketsRequest(access)).buckets
             yield [Resource("bucket", Address(one.name), created_at=one.created_at) for one in found]
             return
-        address, after = folder.address, ""
-        while True:
-            request = ListRequest(access, address.bucket, prefix=address.folder, delimiter="/", after=after)
-            page = self._files.list(request)
+        address = folder.address
+        for page in self._pages(access, address, delimiter="/"):
             yield [
                 *(Resource("folder", Address(address.bucket, one[:-1])) for one in page.prefixes if is_shown(one)),
                 *(
@@ -179,18 +177,19 @@ class Resources:
                     if one.path != address.folder and is_shown(one.path)
                 ),
             ]
-            if page.next_after is None:
-                return
-            after = page.next_after
 
     def files_below(self, access: str, address: Address) -> Iterator[list[FileVersion]]:
         """Every file of a folder, at any depth, the folder's own object included, in pages."""
-        after = ""
-        while True:
-            page = self._files.list(ListRequest(access, address.bucket, prefix=address.folder, after=after))
+        for page in self._pages(access, address):
             yield page.files
-            if page.next_after is None:
-                return
+
+    def _pages(self, access: str, address: Address, *, delimiter: str = "") -> Iterator[ListPage]:
+        after: str | None = ""
+        while after is not None:
+            page = self._files.list(
+                ListRequest(access, address.bucket, prefix=address.folder, delimiter=delimiter, after=after)
+            )
+            yield page
             after = page.next_after
 
     def with_settings(self, access: str, members: list[Resource]) -> list[Resource]:
