@@ -204,7 +204,7 @@ class BasicLogIns:
         return DoorCaller(account, credential, key[:32])
 
     def _of_access_key(self, access_key: str, secret: str, key: str) -> DoorCaller:
-        """Sign in the person's name what the directory accepts of everybody who has the access key's secret."""
+        """Sign a proof in the person's name, as anybody can who has the access key's secret."""
         now = time.gmtime(self._wall())
         date, moment = time.strftime("%Y%m%d", now), time.strftime("%Y%m%dT%H%M%SZ", now)
         known = self._directory.call(S3_SIGNING_KEY, SigningKeyRequest(access_key, date, REGION))

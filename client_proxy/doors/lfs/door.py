@@ -78,7 +78,7 @@ class LfsDoor:
 
 
 def _no_method(_: LfsRequest) -> RawReply:
-    raise MethodNotAllowed("Git LFS asks for this with another method")
+    raise MethodNotAllowed("Git LFS uses another method for this address")
 
 
 def _json(message: Any, status: int = 200, headers: Iterable[tuple[str, str]] = ()) -> RawReply:

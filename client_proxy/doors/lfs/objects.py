@@ -87,7 +87,7 @@ class BatchReply(msgspec.Struct):
 
 
 class LfsDone(msgspec.Struct):
-    """A reply without anything to say."""
+    """An empty reply."""
 
 
 class LfsFiles(Protocol):
@@ -109,9 +109,9 @@ class LfsObjects:
         """What to do about each object."""
         body = request.message(BatchBody)
         if body.hash_algo != "sha256":
-            raise BadRequest(f"objects are named by their SHA-256 here, not by {body.hash_algo[:40]!r}")
+            raise BadRequest(f"objects are named by SHA-256 here, not by {body.hash_algo[:40]!r}")
         if body.transfers and "basic" not in body.transfers:
-            raise BadRequest("the only transfer here is basic")
+            raise BadRequest("the only transfer adapter here is basic")
         items = [LookupItem(request.access, request.bucket, _path(request, one.oid)) for one in body.objects]
         results = self._directory.call(LOOKUP, LookupRequest(items)).results if items else []
         replies: list[LfsTransfer] = []

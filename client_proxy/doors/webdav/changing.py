@@ -107,7 +107,7 @@ class DavChanging:
         return None
 
     def demand_new(self, access: str, address: Address) -> None:
-        """Raise Conflict unless the folder exists in which something new shall be."""
+        """Raise Conflict unless the folder exists that the new file or folder is to be in."""
         try:
             there = self._resources.has_folder(access, address.parent)
         except Forbidden:
@@ -128,7 +128,7 @@ class DavChanging:
         return self.remove(request, found) or empty_reply(204)
 
     def remove(self, request: DavRequest, found: Resource) -> RawReply | None:
-        """Delete a resource. Returns a reply only if something is left of it, or it goes on."""
+        """Delete a resource. Returns a reply only if something of it is left, or the deletion is still running."""
         access, address = request.access, at(found)
         leave = self._locks.demand(request, address)
         if found.reserved_by is not None:
@@ -169,7 +169,7 @@ class DavChanging:
                 self._files.delete(Delete(access, file.bucket, file.path, lock_number=mine))
 
     def finish(self, access: str, change: FolderChange) -> RawReply | None:
-        """Wait for a folder's change. Returns a reply if it is not done: 202 while it goes on, else what is left."""
+        """Wait for a folder's change. Returns a reply if it is not done: 202 while it runs, else what is left."""
         until = self._monotonic() + LONGEST_CHANGE_SECONDS
         while change.state == "running":
             if self._monotonic() > until:
@@ -179,7 +179,7 @@ class DavChanging:
         if change.state == "done":
             return None
         if not change.problems:
-            raise Conflict(f"the folder's change {change.id} has ended before everything was done: {change.reason}")
+            raise Conflict(f"change {change.id} of the folder ended before it was complete: {change.reason}")
         return problems_reply((href(change.bucket, one.path), from_problem(one.problem)) for one in change.problems)
 
     # ------------------------------------------------------------ MKCOL
@@ -227,7 +227,7 @@ class DavChanging:
                 names = " ".join(empty(name) for name, _ in changes.items)
                 return xml_reply(207, document("multistatus", [response_of(found.href, [(names, 200)])]))
             self._sleep(pause_after(failures, _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS, JITTER))
-        raise Unavailable("others change the properties of this file again and again: send the request once more")
+        raise Unavailable("other clients keep changing the properties of this file: try again")
 
     def _store_properties(
         self, access: str, found: Resource, stored: str | None, version: str | None, number: int | None

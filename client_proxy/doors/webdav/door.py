@@ -99,6 +99,6 @@ class WebDavDoor:
     def _answer(self, body: DrainableRequest) -> RawReply:
         found = self._methods.get(body.method)
         if found is None:
-            raise MethodNotAllowed(f"WebDAV has no such method here: there are {ALLOW}")
+            raise MethodNotAllowed(f"this door does not answer that method; it answers {ALLOW}")
         body.check_expectation()
         return self.log_ins.answer(body, found.limits, DavRequest, found.answer)

@@ -204,6 +204,4 @@ class DavMoving:
     def _clear(self, request: DavRequest, replaced: Resource) -> None:
         """Delete what a copy or move replaces. If the change itself fails afterwards, that is gone."""
         if self._changing.remove(request, replaced) is not None:
-            raise DavRefusal(
-                409, "what is at the destination could not be deleted completely: look what is left, and try again"
-            )
+            raise DavRefusal(409, "the destination could not be deleted completely: see what is left, and try again")

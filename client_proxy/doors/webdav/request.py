@@ -60,7 +60,7 @@ class DavRequest(CallersRequest):
         """Where a copy or move goes."""
         found = read_destination(self.header("Destination"), self.host)
         if found is None:
-            raise DavRefusal(502, "the destination is on another server, or outside /dav/: copy it by way of yourself")
+            raise DavRefusal(502, "the destination is on another server, or outside /dav/: download, then upload there")
         return found
 
     @cached_property
@@ -70,8 +70,7 @@ class DavRequest(CallersRequest):
 
     @property
     def lease_seconds(self) -> float | None:
-        """The lease that is asked for: the first wish in the header Timeout, within the cluster's bounds; None without
-        one."""
+        """The first lease that the header Timeout names, within the cluster's bounds; None without one."""
         for wish in self.header("Timeout")[:1000].split(","):
             found = _SECONDS.fullmatch(wish.strip())
             if found is not None:
@@ -106,12 +105,15 @@ class DavRequest(CallersRequest):
         return size
 
     def blocks(self) -> Iterator[bytes]:
-        """The content. IncompleteBody, before its end, if its size is not the declared one."""
+        """The content. IncompleteBody, before its end, if its size is not the declared one; TooLarge if no file can be
+        that large."""
         size = self.size
         read = 0
         while data := self.read(BLOCK_BYTES):
             read += len(data)
-            if (size is not None and read > size) or read > MAX_FILE_BYTES:
+            if read > MAX_FILE_BYTES:
+                raise TooLarge(f"a file may have at most {MAX_FILE_BYTES} bytes; nothing was stored")
+            if size is not None and read > size:
                 raise IncompleteBody(f"the body is longer than the {size} bytes declared; nothing was stored")
             yield data
         if size is not None and read != size:

@@ -26,7 +26,7 @@ MAX_ELEMENTS = 5000
 MAX_NAMESPACE = 512
 """Characters of one namespace."""
 _NOT_IN_NAMESPACE = frozenset('<>"{}|\\^`')
-"""No address contains them, and some clients' parsers refuse them."""
+"""No URI contains them, and some clients' parsers refuse them."""
 
 
 class XmlName(NamedTuple):
@@ -171,7 +171,7 @@ class _Reader:
         if not colon:
             return XmlName(default, written)
         if not prefix or ":" in prefix or not _begins_name(local):
-            raise BadRequest(f"the XML has a name that is none: {written[:40]!r}")
+            raise BadRequest(f"the XML has an invalid name: {written[:40]!r}")
         return XmlName(self._space(prefix), local)
 
     def _space(self, prefix: str) -> str:
@@ -187,11 +187,11 @@ def _begins_name(local: str) -> bool:
 
 
 def _namespace(key: str, value: str) -> str:
-    """The namespace that an attribute declares. BadRequest for one that must not be, or that is no address."""
+    """The namespace that an attribute declares. BadRequest for a reserved one, or one that is no URI."""
     if len(value) > MAX_NAMESPACE:
         raise BadRequest(f"the XML has a namespace of {len(value)} characters; at most {MAX_NAMESPACE} are accepted")
     if not value.isprintable() or " " in value or not _NOT_IN_NAMESPACE.isdisjoint(value):
-        raise BadRequest(f"a namespace is an address, and {value[:40]!r} is none")
+        raise BadRequest(f"a namespace must be a URI, and {value[:40]!r} is not one")
     of_xml = key == "xmlns:xml"
     if (
         of_xml is not (value == XML_NAMESPACE)

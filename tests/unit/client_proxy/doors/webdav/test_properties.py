@@ -88,7 +88,7 @@ def test_a_proppatch_that_others_always_overtake_asks_to_be_repeated(
     _Others(rig, monkeypatch, lambda number: olga.set_property(f"{bucket}/a", "color", str(number)), 3)
     refused = olga.set_property(f"{bucket}/a", "mine", "mine")
     assert refused.status == 503
-    assert "send the request once more" in message(refused)
+    assert "try again" in message(refused)
     assert olga.property(f"{bucket}/a", "mine", SPACE) is None
 
 
