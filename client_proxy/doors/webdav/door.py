@@ -1,7 +1,7 @@
 """WebDavDoor: the WSGI application behind `/dav/`. It finds out whose request it is and hands it to its method.
 
-An own door, not WsgiDAV: that library brings its own lock manager, property store and log-ins, and asks its storage
-resource by resource. All of these are the cluster's here, and what was left of it was the reading of headers.
+It does without WsgiDAV: that library brings its own lock manager, property store and log-ins, and calls its storage for
+each resource. All of these are the cluster's here, and only its parsing of headers would have been used.
 """
 
 from __future__ import annotations
