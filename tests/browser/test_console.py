@@ -97,21 +97,21 @@ def test_a_lock_is_seen_by_others_at_once_and_changes_hands(open_page: OpenPage,
     holder.open_bucket()
     waiter.register("cleo", PASSWORD)
     waiter.page.get_by_role("link", name="Locks").click()
-    waiter.page.get_by_text("Changes appear by themselves.").wait_for()
+    waiter.page.get_by_text("This list updates itself.").wait_for()
 
     holder.choose("roof.txt", "Lock")
     holder.row("roof.txt").get_by_text("locked by you").wait_for()
     waiter.row("roof.txt").get_by_text("ben").wait_for()
     assert waiter.violations() == []
     waiter.page.get_by_role("button", name="Wait in line").click()
-    holder.page.get_by_text("cleo waits for your lock").wait_for()
+    holder.page.get_by_text("cleo is waiting for your lock").wait_for()
     assert holder.violations() == []
 
     holder.choose("roof.txt", "Release")
     waiter.page.get_by_text("You have the lock on “files/roof.txt”.").wait_for()
     holder.row("roof.txt").get_by_text("locked by cleo").wait_for()
     holder.upload("roof.txt", b"mine")
-    holder.page.get_by_text("Locked by cleo: only with that lock").wait_for()
+    holder.page.get_by_text("Locked by cleo. Nobody else").wait_for()
     waiter.page.get_by_role("button", name="Release").click()
     waiter.row("roof.txt").wait_for(state="detached")
 

@@ -38,10 +38,10 @@ def test_an_account_is_created_and_its_owner_sets_a_password(open_page: OpenPage
     assert person.violations() == []
     person.page.get_by_label("New password").fill(PASSWORD)
     person.page.get_by_label("Password again").fill("another sentence of mine")
-    person.page.get_by_role("button", name="Set it and sign in").click()
-    person.page.get_by_text("The two passwords are different.").wait_for()
+    person.page.get_by_role("button", name="Set the password and sign in").click()
+    person.page.get_by_text("The two passwords do not match.").wait_for()
     person.page.get_by_label("Password again").fill(PASSWORD)
-    person.page.get_by_role("button", name="Set it and sign in").click()
+    person.page.get_by_role("button", name="Set the password and sign in").click()
     person.page.get_by_role("list", name="Buckets").wait_for()
 
 
@@ -56,7 +56,7 @@ def test_an_account_is_bounded_locked_out_and_deleted(open_page: OpenPage, clust
     admin.choose("yann", "Quotas …")
     field = admin.page.get_by_label("Bytes in all versions")
     field.fill("10 GB")
-    admin.page.get_by_text("A whole number, or nothing.").wait_for()
+    admin.page.get_by_text("Enter a whole number, or leave this empty.").wait_for()
     field.fill("10")
     assert admin.violations() == []
     admin.page.get_by_role("button", name="Save").click()
@@ -64,9 +64,9 @@ def test_an_account_is_bounded_locked_out_and_deleted(open_page: OpenPage, clust
     assert member.put(f"{url}/files/yanns/a.txt", data=b"x" * 11, timeout=60).status_code == 507
 
     admin.choose("yann", "Log-ins and keys …")
-    admin.page.get_by_role("button", name="End all of them").wait_for()
+    admin.page.get_by_role("button", name="End all").wait_for()
     assert admin.violations() == []
-    admin.page.get_by_role("button", name="End all of them").click()
+    admin.page.get_by_role("button", name="End all").click()
     admin.page.get_by_text("There are no log-ins and no keys.").wait_for()
     assert member.get(f"{url}/auth/me", timeout=60).status_code == 401
     admin.page.keyboard.press("Escape")
@@ -78,12 +78,12 @@ def test_an_account_is_bounded_locked_out_and_deleted(open_page: OpenPage, clust
     admin.row("yann").get_by_text("disabled").wait_for(state="detached")
     admin.choose("yann", "Reset the password …")
     admin.page.get_by_role("button", name="Reset the password").click()
-    admin.page.get_by_text("The one-time password of yann").wait_for()
+    admin.page.get_by_text("One-time password for yann").wait_for()
     assert member.post(f"{url}/auth/login", json=login, timeout=60).status_code == 401
     admin.page.keyboard.press("Escape")
 
     admin.choose("yann", "Delete …")
-    heir = admin.page.get_by_label("Who gets its buckets")
+    heir = admin.page.get_by_label("New owner of its buckets")
     heir.fill("nobody-here")
     admin.page.get_by_role("dialog").get_by_role("button", name="Delete").click()
     admin.page.get_by_role("alert").get_by_text("nobody-here").wait_for()

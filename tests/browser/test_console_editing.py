@@ -24,13 +24,13 @@ def test_text_is_edited_by_one_person_at_a_time(open_page: OpenPage, cluster: Cl
     first.open_bucket()
     first.choose("memo.txt", "Edit the text")
     field = first.page.get_by_label("Text of memo.txt")
-    first.page.get_by_text("The file is locked by you.").wait_for()
+    first.page.get_by_text("You have the lock.").wait_for()
     assert first.violations() == []
 
     second.register("tess", PASSWORD)
     second.visit("edit/files/memo.txt")
     second.page.get_by_text("Your place in line: 1.").wait_for()
-    second.page.get_by_text("sam has the lock since").wait_for()
+    second.page.get_by_text("sam has had the lock since").wait_for()
     assert second.page.get_by_label("Text of memo.txt").get_attribute("readonly") is not None
     assert second.violations() == []
 
@@ -43,7 +43,7 @@ def test_text_is_edited_by_one_person_at_a_time(open_page: OpenPage, cluster: Cl
     field.fill("one\ntwo\nthree\nfour\n")
     first.page.get_by_role("button", name="Save, close and release").click()
     first.row("memo.txt").wait_for()
-    second.page.get_by_text("The file is locked by you.").wait_for()
+    second.page.get_by_text("You have the lock.").wait_for()
     shown = second.page.get_by_label("Text of memo.txt")
     wait_until(lambda: shown.input_value().endswith("four\n"), what="the newest text")
     second.page.get_by_role("link", name="files/", exact=True).click()
@@ -59,20 +59,20 @@ def test_a_lost_lock_is_said_and_loses_no_text(open_page: OpenPage, cluster: Clu
     person = open_page(1, **PHONE)
     person.register("umay", PASSWORD)
     person.visit("edit/files/list.txt")
-    person.page.get_by_text("The file is locked by you.").wait_for()
+    person.page.get_by_text("You have the lock.").wait_for()
     person.page.get_by_label("Text of list.txt").fill("milk\nbread\n")
     [lock] = [one for one in session.get(f"{url}/locks", timeout=60).json()["locks"] if one["account"] == "umay"]
     session.delete(f"{url}/locks/{lock['id']}?break=true", timeout=60).raise_for_status()
     session.put(file, data=b"eggs\n", timeout=60).raise_for_status()
-    person.page.get_by_text("Your text is not saved, but still here.").wait_for()
+    person.page.get_by_text("Your text has not been saved, but is still here.").wait_for()
     assert person.violations() == []
 
     person.page.on("dialog", lambda question: question.accept())
     person.page.reload()
-    person.page.get_by_text("The file was changed meanwhile").wait_for()
+    person.page.get_by_text("The file has changed in the meantime").wait_for()
     assert person.page.get_by_label("Text of list.txt").input_value() == "milk\nbread\n"
     assert session.get(file, timeout=60).content == b"eggs\n"
-    person.page.get_by_role("button", name="Go on with my text").click()
+    person.page.get_by_role("button", name="Keep my text").click()
     person.page.get_by_role("button", name="Save", exact=True).click()
     person.page.get_by_text("“list.txt” is saved.").wait_for()
     assert session.get(file, timeout=60).content == b"milk\nbread\n"

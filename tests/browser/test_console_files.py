@@ -58,19 +58,19 @@ def test_deleted_files_come_back_or_go_for_good(open_page: OpenPage, cluster: Cl
     person.page.get_by_text("3 files with").wait_for()
     assert person.violations() == []
     person.page.get_by_role("button", name="Restore: one.txt").click()
-    person.page.get_by_text("“one.txt” is restored.").wait_for()
+    person.page.get_by_text("“one.txt” has been restored.").wait_for()
     person.page.get_by_role("button", name="Restore: two.txt").click()
-    person.page.get_by_role("dialog").get_by_text("There is a file “two.txt” again").wait_for()
+    person.page.get_by_role("dialog").get_by_text("There is a new file “two.txt”").wait_for()
     assert person.violations() == []
     person.page.get_by_role("dialog").get_by_role("button", name="Restore").click()
-    person.page.get_by_text("“two (2).txt” is restored.").wait_for()
+    person.page.get_by_text("“two (2).txt” has been restored.").wait_for()
     kept = {name: olga.get(f"{url}/files/drafts/{name}", timeout=60).content for name in ("two.txt", "two (2).txt")}
     assert kept == {"two.txt": b"new", "two (2).txt": b"two.txt"}
 
     person.page.get_by_role("button", name="How long to keep").click()
-    person.page.get_by_label("by themselves, after some days").click()
+    person.page.get_by_label("automatically, after a number of days").click()
     person.page.get_by_label("Days after the deletion").fill("0")
-    person.page.get_by_text("A whole number of days from 1 to 36500.").wait_for()
+    person.page.get_by_text("Enter a whole number of days from 1 to 36500.").wait_for()
     person.page.get_by_label("Days after the deletion").fill("7")
     assert person.violations() == []
     person.page.get_by_role("button", name="Save").click()
@@ -78,7 +78,7 @@ def test_deleted_files_come_back_or_go_for_good(open_page: OpenPage, cluster: Cl
     olga.post(f"{url}/locks", json={"paths": ["drafts/three.txt"]}, timeout=60).raise_for_status()
     person.page.get_by_role("button", name="Empty the trash").click()
     person.page.get_by_role("dialog").get_by_role("button", name="Empty the trash").click()
-    person.page.get_by_role("dialog").get_by_text("1 file has to stay:").wait_for()
+    person.page.get_by_role("dialog").get_by_text("1 file could not be removed:").wait_for()
     assert person.violations() == []
     person.page.keyboard.press("Escape")
     [lock] = olga.get(f"{url}/locks", timeout=60).json()["locks"]

@@ -51,5 +51,8 @@ describe('the cluster', () => {
     expect(said({ level: 'degraded', kind: 'serverDown', values: ['3', 125] }, en).problem).toBe(
       'File server 3 is down, last heard 2 minutes ago.',
     );
+    expect(said({ level: 'degraded', kind: 'serverDown', values: ['3', 200_000] }, de).problem).toBe(
+      'Dateiserver 3 läuft nicht, zuletzt gehört vor 2 Tagen.',
+    );
   });
 });

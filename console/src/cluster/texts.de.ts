@@ -4,6 +4,8 @@ import type { ClusterTexts } from './texts';
 
 const LOCALE = 'de-DE';
 const lasts = (seconds: string | number) => durationText(Number(seconds), LOCALE);
+/** After “seit”, “vor” and “in”. */
+const dative = (seconds: string | number) => lasts(seconds).replace(/Tage$/, 'Tagen');
 const size = (bytes: string | number) => sizeText(Number(bytes), LOCALE);
 const time = (at: string | number) => timeText(Number(at), LOCALE);
 
@@ -12,7 +14,7 @@ export const de: ClusterTexts = {
   levels: { healthy: 'Gesund', degraded: 'Eingeschränkt', at_risk: 'Daten in Gefahr' },
   levelTexts: {
     healthy: 'Alles läuft, und alles hat so viele Kopien wie versprochen.',
-    degraded: 'Der Cluster läuft, aber etwas braucht Sie.',
+    degraded: 'Der Cluster läuft, aber Sie müssen sich um etwas kümmern.',
     at_risk: 'Etwas hat weniger Kopien als versprochen, oder nichts lässt sich speichern.',
   },
   whatToDo: 'Was zu tun ist:',
@@ -28,12 +30,12 @@ export const de: ClusterTexts = {
       'Machen Sie ein Backup.',
     ],
     backupLate: (seconds) => [
-      `Das laufende Backup hat seit ${lasts(seconds)} nichts geholt.`,
+      `Das laufende Backup hat seit ${dative(seconds)} nichts geholt.`,
       'Starten Sie „lockstep backup --follow“ wieder.',
     ],
     proxyReports: (id, why) => [`Proxy ${id} meldet: ${why}`, 'Sehen Sie in sein Log; ein anderer Proxy läuft vielleicht.'],
     proxySick: (id) => [`Proxy ${id} ist nicht gesund.`, 'Sehen Sie in sein Log.'],
-    cacheFull: (id) => [`Proxy ${id} kann seinen Cache nicht schreiben.`, 'Schaffen Sie Platz; es geht auch ohne.'],
+    cacheFull: (id) => [`Proxy ${id} kann seinen Cache nicht schreiben.`, 'Schaffen Sie Platz auf seiner Platte; er läuft, ohne neue Inhalte im Cache zu halten.'],
     rateLimits: (id, why) => [
       `Proxy ${id} zählt Anfragen allein: ${why}`,
       'Prüfen Sie den Server von --rate-limit-storage.',
@@ -47,11 +49,11 @@ export const de: ClusterTexts = {
       ordered ? 'Warten Sie: Die Kopien entstehen von selbst.' : 'Starten Sie Dateiserver, oder nehmen Sie einen dazu.',
     ],
     serverDown: (id, seconds) => [
-      `Dateiserver ${id} läuft nicht, zuletzt gehört vor ${lasts(seconds)}.`,
+      `Dateiserver ${id} läuft nicht, zuletzt gehört vor ${dative(seconds)}.`,
       'Starten Sie ihn; sonst entstehen seine Kopien nach einer Weile anderswo.',
     ],
     serverSilent: (id, seconds) => [
-      `Dateiserver ${id} antwortet nicht, zuletzt gehört vor ${lasts(seconds)}.`,
+      `Dateiserver ${id} antwortet nicht, zuletzt gehört vor ${dative(seconds)}.`,
       'Prüfen Sie das Programm und sein Netz.',
     ],
     serverJoining: (id) => [`Dateiserver ${id} hat sich seit dem Start des Directorys nicht gemeldet.`, 'Starten Sie ihn.'],
@@ -68,16 +70,16 @@ export const de: ClusterTexts = {
       'Starten Sie einen Dateiserver, oder nehmen Sie einen dazu: Bis dahin werden neue Dateien abgelehnt.',
     ],
     proxyDown: (id, seconds) => [
-      `Proxy ${id} hat sich ${seconds < 0 ? 'seit dem Start des Directorys' : `seit ${lasts(seconds)}`} nicht gemeldet.`,
+      `Proxy ${id} hat sich ${seconds < 0 ? 'seit dem Start des Directorys' : `seit ${dative(seconds)}`} nicht gemeldet.`,
       'Starten Sie ihn, oder entfernen Sie ihn unten.',
     ],
     recovery: (waiting) => [
       `Die Wiederherstellung ist nicht fertig${waiting ? `; sie wartet auf die Dateiserver ${waiting}` : ''}.`,
       'Siehe „lockstep recover“.',
     ],
-    unnamed: (count) => [`Die Wiederherstellung hat ${count} Blobs ohne Namen gefunden.`, 'Entscheiden Sie mit „lockstep recover“.'],
+    unnamed: (count) => [`Die Wiederherstellung hat ${count} ${count === 1 ? 'Blob' : 'Blobs'} ohne Namen gefunden.`, 'Entscheiden Sie mit „lockstep recover“.'],
     target: (name, waiting, why) => [
-      `Für das Benachrichtigungsziel ${name} warten ${waiting} Nachrichten: ${why}`,
+      `Für das Benachrichtigungsziel ${name} ${waiting === 1 ? 'wartet' : 'warten'} ${waiting} ${waiting === 1 ? 'Nachricht' : 'Nachrichten'}: ${why}`,
       'Siehe „lockstep targets list“.',
     ],
     storageKey: (id) => [
@@ -89,14 +91,14 @@ export const de: ClusterTexts = {
     files: 'Dateien',
     versions: 'Versionen',
     bytes: 'Inhalt',
-    copies: 'Kopien von allem',
+    copies: 'Versprochene Kopien',
     locks: 'Sperren',
     uptime: 'Directory läuft seit',
     version: 'Version',
     disk: 'Freier Platz des Directorys',
   },
   free: (free, all) => `${free} von ${all}`,
-  lasts,
+  lasts: dative,
   servers: 'Dateiserver',
   serverColumns: {
     id: 'Server',
@@ -117,8 +119,8 @@ export const de: ClusterTexts = {
     removed: 'entfernt',
   },
   drained: 'geleert',
-  drainLeft: (held) => `wird geleert, noch ${held} Kopien`,
-  ago: (seconds) => `vor ${lasts(seconds)}`,
+  drainLeft: (held) => `wird geleert, noch ${held} ${held === 1 ? 'Kopie' : 'Kopien'}`,
+  ago: (seconds) => `vor ${dative(seconds)}`,
   drain: 'Leeren',
   stopDraining: 'Leeren beenden',
   remove: 'Entfernen',
@@ -132,7 +134,7 @@ export const de: ClusterTexts = {
   repair: 'Kopien und Reparatur',
   repairFacts: {
     under_copied: 'Blobs mit zu wenigen Kopien',
-    without_living_copy: 'Ohne erreichbare Kopie',
+    without_living_copy: 'Blobs ohne erreichbare Kopie',
     ordered: 'Kopien, die gerade entstehen',
     repaired_since_start: 'Kopien seit dem Start',
     to_move: 'Umzuziehen von Servern, die geleert werden',
@@ -142,7 +144,7 @@ export const de: ClusterTexts = {
   balance: 'Server ausgleichen',
   stopBalance: 'Ausgleich beenden',
   lostFiles: 'Dateien ohne erreichbare Kopie',
-  lostColumns: { file: 'Datei', version: 'Version', size: 'Größe', servers: 'War auf den Dateiservern' },
+  lostColumns: { file: 'Datei', version: 'Version', size: 'Größe', servers: 'Dateiserver, die sie hatten' },
   proxies: 'Proxys',
   proxyColumns: { id: 'Proxy', state: 'Zustand', url: 'Adresse', heard: 'Zuletzt gehört', version: 'Version', actions: 'Aktionen' },
   never: 'nie',
@@ -153,18 +155,18 @@ export const de: ClusterTexts = {
   keyStates: { current: 'in Gebrauch', old: 'alt' },
   rotation: 'Wechseln Sie sie mit „lockstep certs“ und „lockstep storage-keys“.',
   check: 'Prüfung',
-  checkHint: 'Vergleicht die Metadaten mit dem, was die Dateiserver haben; mit jedem Byte liest sie auch alle Inhalte.',
+  checkHint: 'Vergleicht die Metadaten mit dem, was die Dateiserver haben. „Jedes Byte prüfen“ liest auch alle Inhalte.',
   checkNow: 'Jetzt prüfen',
   checkDeep: 'Jedes Byte prüfen',
   checkStates: {
     never: 'Seit dem Start des Directorys gab es keine Prüfung.',
-    running: (seconds) => `Eine Prüfung läuft seit ${lasts(seconds)}.`,
-    good: (at, seconds) => `Die Prüfung vom ${time(at)} hat in ${lasts(seconds)} nichts gefunden.`,
+    running: (seconds) => `Eine Prüfung läuft seit ${dative(seconds)}.`,
+    good: (at, seconds) => `Die Prüfung vom ${time(at)} hat in ${dative(seconds)} nichts gefunden.`,
     bad: (at, count) => `Die Prüfung vom ${time(at)} hat ${count} ${count === 1 ? 'Problem' : 'Probleme'} gefunden:`,
   },
   backup: 'Backup',
   lastBackup: (at) => (at ? `Das letzte Backup ist vom ${time(at)}.` : 'Es gibt noch kein Backup.'),
-  following: (seconds, behind) => `Ein laufendes Backup hat vor ${lasts(seconds)} gefragt und ist ${behind} Änderungen zurück.`,
+  following: (seconds, behind) => `Ein laufendes Backup hat zuletzt vor ${dative(seconds)} Änderungen geholt und ist ${behind} ${behind === 1 ? 'Änderung' : 'Änderungen'} zurück.`,
   download: 'Backup herunterladen',
-  backupHint: 'Es enthält die Metadaten mit Passwort-Hashes und Schlüsseln: Verwahren Sie es so sicher wie diese.',
+  backupHint: 'Es enthält die Metadaten mit Passwort-Hashes und Schlüsseln: Bewahren Sie es sicher auf.',
 };
