@@ -253,10 +253,10 @@ class Writes:
     def _kept(self, reader: Reader, item: BeginItem) -> list[str]:
         """Return the servers that hold most of the chunks already."""
         kept = self._hooks.uploads.preferred_servers(reader, item.upload) if item.upload is not None else []
-        if kept or (item.size is not None and item.size <= MAX_SMALL_STREAM_BYTES):
+        if kept or _is_small(item.size):
             return kept  # a small file has no chunk to share with its last version
         current = reader.one(files.CURRENT, bucket=item.bucket, path=item.path)
-        if current is None or current[4] <= MAX_SMALL_STREAM_BYTES:
+        if current is None or _is_small(current[4]):
             return []  # it is where its moment placed it; larger ones before it are with the path's servers
         return [row[0] for row in reader.all(files.HOLDERS, digest=current[3])]
 
@@ -265,8 +265,7 @@ class Writes:
 
         A write under a lock stays with its path's servers, which remember the numbers of the path's locks.
         """
-        is_small = item.size is not None and item.size <= MAX_SMALL_STREAM_BYTES
-        if is_small and not lock_number and item.upload is None:
+        if _is_small(item.size) and not lock_number and item.upload is None:
             return str(int(self._clock.now() / SAME_SERVERS_SECONDS))
         return f"{item.bucket}/{item.path}"
 
@@ -338,3 +337,8 @@ class Writes:
 
     def _moment(self) -> Moment:
         return Moment.of(self._clock)
+
+
+def _is_small(size: int | None) -> bool:
+    """Whether so many bytes are sent as a small write; a size that nobody knows yet is not."""
+    return size is not None and size <= MAX_SMALL_STREAM_BYTES
