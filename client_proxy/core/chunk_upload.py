@@ -6,7 +6,7 @@ writer prepares the next window. The blob writer decides what to do when a maste
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from types import TracebackType
 from typing import Protocol, TypeVar
@@ -66,6 +66,13 @@ class MasterPeer(Caller, Streamer, Protocol):
     """Makes calls, and sends bodies as they are produced."""
 
 
+def small_stream(chunks: Sequence[Chunk]) -> bytes | None:
+    """Return the chunk stream of a small write; None if the chunks are too many or have too many bytes."""
+    if len(chunks) > SMALL_CHUNKS or sum(map(_bytes_of, chunks)) > SMALL_BYTES:
+        return None
+    return b"".join(encode_stream(chunks))
+
+
 class Upload:
     """Sends chunks to masters. Thread-safe.
 
@@ -118,12 +125,12 @@ class Upload:
         """
         if leave_out and len(chunks) > 1:
             chunks = self.thinned(master, chunks, set())
-        content = sum(map(_bytes_of, chunks))
         crash_point("proxy.body.sending")
-        SENT_BYTES.inc(content)
+        SENT_BYTES.inc(sum(map(_bytes_of, chunks)))
+        stream = small_stream(chunks)
+        if stream is not None:
+            return self._small(master.url).submit(SmallWrite(ticket, stream))
         blocks = encode_stream(chunks)
-        if content <= SMALL_BYTES and len(chunks) <= SMALL_CHUNKS:
-            return self._small(master.url).submit(SmallWrite(ticket, b"".join(blocks)))
         answer = self._peer.send_stream(master.url, WRITE_PATH, _headers(ticket), blocks, timeout=self._held_seconds)
         return _decode(master, answer)
 

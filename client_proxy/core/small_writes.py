@@ -11,11 +11,10 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from client_proxy.core.chunk_upload import SMALL_BYTES, SMALL_CHUNKS, Upload
+from client_proxy.core.chunk_upload import Upload, small_stream
 from client_proxy.core.directory_client import DirectoryClient
 from client_proxy.metrics import SENT_BYTES
 from lockstep_store.runtime.peers.coalescing import Coalescer
-from lockstep_store.wire.chunk_stream import encode_stream
 from lockstep_store.wire.chunking import Chunk
 from lockstep_store.wire.crash_points import crash_point
 from lockstep_store.wire.errors import LockstepError
@@ -55,11 +54,7 @@ class SmallWrites:
     @staticmethod
     def stream_of(chunks: Sequence[Chunk]) -> bytes | None:
         """Return the chunk stream of a small write; None if the chunks are not all there, or too many or too long."""
-        if len(chunks) > SMALL_CHUNKS or any(chunk.data is None for chunk in chunks):
-            return None
-        if sum(chunk.length for chunk in chunks) > SMALL_BYTES:
-            return None
-        return b"".join(encode_stream(chunks))
+        return None if any(chunk.data is None for chunk in chunks) else small_stream(chunks)
 
     def begin(self, item: BeginItem, stream: bytes) -> BegunWrite:
         """Begin a write, and send it with others of the same master. Raises what refuses the begin.

@@ -358,18 +358,18 @@ HOT_SLOW = {**HOT, "conditions": Conditions(0.05), "operations": 30}
 HOT_ASTRAY = {**HOT, "kinds": ("astray",), "faults": 8}
 
 BUGS = [
-    Bug("acknowledge before fsync", _acknowledge_before_fsync, POWER, shown_by=3),
+    Bug("acknowledge before fsync", _acknowledge_before_fsync, POWER, shown_by=6),
     Bug("forget the folder's fsync", _forget_folder_fsync, POWER, rare=True),
     Bug("directory answers before its commit", _acknowledge_before_commit(SqliteStore), DIRECTORY_CRASHES),
     Bug("file server answers before its index commits", _acknowledge_before_commit(ChunkIndex), POWER, rare=True),
-    Bug("commit without waiting for replicas", _commit_without_replicas, CRASHES, shown_by=7),
+    Bug("commit without waiting for replicas", _commit_without_replicas, CRASHES),
     Bug("lose a replica push", _lose_a_replica_push, QUIET),
     Bug("count fewer copies than promised", _count_fewer_copies, CRASHES),
     Bug("damage is found and not reported", _damage_is_not_reported,
         {"kinds": ("rot",), "faults": 12, "servers": 2, "operations": 20, "people": 4, "linger": 60.0}, rare=True),
     Bug("collect what versions refer to", _collect_what_is_referred_to,
         {"faults": 0, "linger": 60.0, "ticket_seconds": 8.0}, rare=True),
-    Bug("a report of a hung replica is ignored", _reports_are_ignored, HANGS, shown_by=1),
+    Bug("a report of a hung replica is ignored", _reports_are_ignored, HANGS, shown_by=2),
     Bug("skip the lock number", _skip_lock_number, QUIET),
     Bug("skip the conditions", _skip_conditions, QUIET),
     Bug("a repeated commit writes again", _repeated_commit_writes_again, LOSSES),
