@@ -1,4 +1,4 @@
-"""One cluster for all security tests of a module: olga owns buckets, eve and mallory are members like anybody."""
+"""One cluster for all security tests of a module: olga owns buckets, ann, ben and eve are members like anybody."""
 
 from __future__ import annotations
 
@@ -27,3 +27,15 @@ def olga(rig: S3Rig) -> Person:
 def eve(rig: S3Rig) -> Person:
     """An account that owns none of it."""
     return Person(rig, "eve")
+
+
+@pytest.fixture(scope="module")
+def ann(rig: S3Rig) -> Person:
+    """An account with buckets of its own."""
+    return Person(rig, "ann")
+
+
+@pytest.fixture(scope="module")
+def ben(rig: S3Rig) -> Person:
+    """Another one, which ann may let use them."""
+    return Person(rig, "ben")

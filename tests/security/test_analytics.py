@@ -17,16 +17,6 @@ from tests.security.people import Person
 PART = 5 * 1024 * 1024
 
 
-@pytest.fixture(scope="module")
-def ann(rig: S3Rig) -> Person:
-    return Person(rig, "ann")
-
-
-@pytest.fixture(scope="module")
-def ben(rig: S3Rig) -> Person:
-    return Person(rig, "ben")
-
-
 @pytest.fixture(autouse=True)
 def totals_are_right(rig: S3Rig) -> Iterator[None]:
     """Whatever a test does, a scan agrees with the totals."""

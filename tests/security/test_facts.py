@@ -11,21 +11,10 @@ import pytest
 from lockstep_store.wire.chunking import chunk_bytes
 from tests.fakes.wsgi import Answer
 from tests.s3.people import document, statement
-from tests.s3.rig import S3Rig
 from tests.security.people import Person
 
 JSON = {"Content_Type": "application/json"}
 NO_TAGS: dict[str, str] = {}
-
-
-@pytest.fixture(scope="module")
-def ann(rig: S3Rig) -> Person:
-    return Person(rig, "ann")
-
-
-@pytest.fixture(scope="module")
-def ben(rig: S3Rig) -> Person:
-    return Person(rig, "ben")
 
 
 @pytest.fixture

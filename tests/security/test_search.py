@@ -10,16 +10,6 @@ from tests.s3.rig import S3Rig
 from tests.security.people import Person
 
 
-@pytest.fixture(scope="module")
-def ann(rig: S3Rig) -> Person:
-    return Person(rig, "ann")
-
-
-@pytest.fixture(scope="module")
-def ben(rig: S3Rig) -> Person:
-    return Person(rig, "ben")
-
-
 def found(person: Person, query: str) -> list[str]:
     answer = person.ask("GET", f"/search?{query}")
     assert answer.status == 200, answer.body
