@@ -32,7 +32,7 @@ _OF_BUCKET = Parameter("bucket", "query", "Only this bucket; for its owner and a
 _operation = partial(
     Operation, method="GET", tag="Analytics", refusals=(errors.BadName, errors.Forbidden, errors.NotFound)
 )
-_WHOSE = "Of the buckets that you own; for administrators of all. It is read from totals, however much is stored."
+_WHOSE = "Covers your own buckets; for administrators, all. It is read from totals, however much is stored."
 
 
 class AnalyticsRoutes:
@@ -49,8 +49,8 @@ class AnalyticsRoutes:
                 handler=self.storage,
                 summary="Get what is stored, by bucket, account, tenant and age",
                 description=(
-                    f"{_WHOSE} `file_bytes` are those of current files, `version_bytes` those of all versions. "
-                    "For administrators, `savings` is what deduplication and deltas save in the whole cluster."
+                    f"{_WHOSE} `file_bytes` counts current files, `version_bytes` all versions. When administrators "
+                    "ask about all buckets, `savings` is what deduplication and shared chunks save in the cluster."
                 ),
                 parameters=(_OF_BUCKET,),
                 answers={200: Answer("The totals, the largest first.", Content(StorageReply))},
@@ -72,7 +72,7 @@ class AnalyticsRoutes:
                 description=f"{_WHOSE} Days are in UTC, the oldest first; the last one is today, as it is now.",
                 parameters=(
                     _OF_BUCKET,
-                    Parameter("days", "query", "How many days, with today (365).", between(1, MAX_DAYS)),
+                    Parameter("days", "query", "How many days, today included (365).", between(1, MAX_DAYS)),
                 ),
                 answers={200: Answer("The totals, by day.", Content(GrowthReply))},
             ),
@@ -81,10 +81,10 @@ class AnalyticsRoutes:
                 template="/analytics/folders/{bucket}",
                 handler=self.folder,
                 summary="Get what is in a folder, and in each folder in it",
-                description="Current files. For everybody who may list the folder and sees the sizes in it.",
+                description="Counts current files. For people who may list the folder and see every size in it.",
                 parameters=(
                     Parameter("path", "query", "The folder, such as `plans/`; without it, the whole bucket."),
-                    Parameter("limit", "query", "At most so many folders, the largest (100).", between(1, MAX_NAMED)),
+                    Parameter("limit", "query", "At most so many folders (100).", between(1, MAX_NAMED)),
                 ),
                 answers={200: Answer("The folder, and the largest in it.", Content(FolderUsageReply))},
             ),
