@@ -1,8 +1,8 @@
-"""Keeps tenants apart: what is another tenant's is answered as what does not exist.
+"""Keeps tenants apart: another tenant's buckets seem not to exist.
 
-A tenant's names are in the names of its accounts, and a bucket belongs to the tenant of its owner. An account of
-another tenant may read what is open to everybody, as it could without signing its request; everything else of a bucket
-is refused as for a bucket that there is not. The cluster's administrators are above tenants.
+An account's name says its tenant, and a bucket belongs to the tenant of its owner. An account of another tenant may
+read what is open to everybody, as it could without signing its request; any other request gets the answer for a missing
+bucket. The cluster's administrators are above tenants.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from lockstep_store.wire.names import tenant_of
 
 
 def judged_as(person: Person, bucket: buckets.Bucket, rules: Rules | None, reader: Reader) -> Person:
-    """Return the person to judge in place of one who is not of the bucket's tenant, or has no account.
+    """Return whom to judge: an account of another tenant is judged as an anonymous person.
 
-    Raises NotFound, as for a bucket that there is not, for an account where nothing is open to everybody:
-    neither by the bucket's rules, nor by a list of the object that an S3 request is about.
+    Raises NotFound, as for a missing bucket, for such an account if nothing is open to everybody: neither by the
+    bucket's rules, nor by a list of the object that an S3 request is about.
     """
     if not person.account:
         return person

@@ -1,9 +1,9 @@
 """Groups of accounts: administrators make and delete them, and with a group's managers change who is in it.
 
-A tenant has groups of its own; everybody has to do with those of their own tenant alone.
+Each tenant has its own groups, which nobody outside it sees.
 
-What a group may do is in the grants and policies that name it. They are judged by who is in it in that snapshot, so a
-change holds from its transaction on.
+What a group may do is in the grants and policies that name it. Each decision reads the members in its own snapshot, so
+a change takes effect with its transaction.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ def _change_members(tx: Tx, tenant: str, name: str, changes: dict[str, GroupRole
             raise people.missing(account)
         rows.set_member(tx, tenant, name, account, role)
     if changes and len(rows.members_of(tx, tenant, name)) > MAX_GROUP_MEMBERS:
-        raise Conflict(f"a group may have {MAX_GROUP_MEMBERS} members: make a second one")
+        raise Conflict(f"a group may have at most {MAX_GROUP_MEMBERS} members: create a second group")
 
 
 def _seen(reader: Reader, person: Person, name: str) -> str:

@@ -117,7 +117,7 @@ def _counted(reader: Reader) -> frozenset[tuple[str, str]]:
 def _demand_sight(reader: Reader, person: Person, scope: QuotaScope, name: str) -> None:
     owner = _owner(reader, scope, name)
     if not person.administers(owner) and (scope == rows.TENANT or person.account != owner):
-        raise Forbidden(f"only an administrator or who owns it may see the quotas of {scope} {quoted(name)}")
+        raise Forbidden(f"only its owner and administrators may see the quotas of {scope} {quoted(name)}")
     _demand_existence(reader, person, scope, name)
 
 
@@ -136,12 +136,12 @@ def _demand_existence(reader: Reader, person: Person, scope: QuotaScope, name: s
 
 
 def _demand_bounds(scope: QuotaScope, values: Mapping[str, int | None]) -> None:
-    """Raise Forbidden for more than the built-in bounds, which keep for all tenants what they share."""
+    """Raise Forbidden above a built-in bound: those protect what all tenants share."""
     for resource, value in values.items():
         bound = BUILT_IN.get((scope, resource))
         if value is not None and bound is not None and value > bound:
             raise Forbidden(
-                f"an {scope} of a tenant may have {bound} {resource} at most: only an administrator of the cluster may "
+                f"an {scope} of a tenant may have at most {bound} {resource}: only an administrator of the cluster may "
                 "allow more"
             )
 

@@ -1,4 +1,4 @@
-"""Tenants: the cluster's administrators make and delete them. Who is in one, and what is its own, is in the names."""
+"""Tenants: the cluster's administrators make and delete them. An account's name says its tenant."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ class Tenants:
             return TenantsReply([_info(reader, one) for one in rows.every_tenant(reader)])
 
     def create(self, by: Person, request: CreateTenantRequest) -> TenantInfo:
-        """Make a tenant. AlreadyExists for a taken name, and for one that can be taken for another's.
+        """Make a tenant. AlreadyExists for a taken name, or one that looks like another tenant's.
 
-        Conflict if accounts have such names already.
+        Conflict if names of accounts or of buckets' owners begin with it already.
         """
         name = check_tenant(request.name)
 
@@ -40,7 +40,7 @@ class Tenants:
             known = rows.every_tenant(tx)
             for other in known:
                 if skeleton(other.name) == skeleton(name):
-                    looks = "is there already" if other.name == name else f"looks like {other.name!r}"
+                    looks = "exists already" if other.name == name else f"looks like {other.name!r}"
                     raise AlreadyExists(f"tenant {name!r} {looks}: choose another name")
             if len(known) >= MAX_TENANTS:
                 raise Conflict(f"there are {MAX_TENANTS} tenants already: delete one first")
@@ -48,8 +48,8 @@ class Tenants:
             made = rows.require(tx, name)
             if made.accounts or made.buckets:  # of a version in which such a name meant nothing
                 raise Conflict(
-                    f"there are accounts or buckets of accounts whose names begin with {quoted(f'{name}{SEPARATOR}')}: "
-                    "they would be the tenant's; delete them first, or choose another name"
+                    f"accounts or owners of buckets have names that begin with {quoted(f'{name}{SEPARATOR}')}, and "
+                    "would belong to the tenant: delete them first, or choose another name"
                 )
             self._audit.write(tx, "tenant made", by.account, name)
             return _info(tx, made)

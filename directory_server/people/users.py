@@ -90,7 +90,7 @@ class Users:
         tenant = tenant_of(name)
         if not by.administers(name):
             example = f"{by.tenant}{TENANT_SEPARATOR}ann"
-            raise BadName(f"the names of your tenant's accounts begin with its name: {example}")
+            raise BadName(f"names of accounts in your tenant begin with its name, such as {example}")
         one_time = "" if request.password else secrets.token_urlsafe(12)
         password = self._log_ins.hashed(one_time or check_new_password(name, request.password))
 

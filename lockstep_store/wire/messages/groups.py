@@ -44,7 +44,7 @@ class GroupsReply(Message):
 
 
 class GroupRequest(Message):
-    """A group: for administrators and its members. To others it does not exist."""
+    """Administrators and its members: a group. To others it does not exist."""
 
     credential: Credential
     name: Text
