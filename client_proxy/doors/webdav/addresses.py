@@ -71,7 +71,7 @@ def read_address(path: str) -> Address:
     rest = rest.removesuffix("/")
     if rest:
         check_path(rest)
-        if not is_shown(rest):
+        if not is_shown(f"{rest}/"):
             raise BadName("a part of the name is empty: two slashes stand next to each other")
     return Address(bucket, rest, as_folder)
 
