@@ -8,7 +8,7 @@ from client_proxy.core.requests import Write
 from lockstep_store.wire.chunk_stream import StreamReader
 from lockstep_store.wire.content_types import FOUND_TYPE, Beginning, has_telling_name
 from lockstep_store.wire.digest import Digest
-from lockstep_store.wire.messages.files import MAX_METADATA_BYTES, FileVersion
+from lockstep_store.wire.messages.files import MAX_METADATA_BYTES, FileVersion, metadata_bytes
 
 _ENTRY_BYTES = 256
 """At least what the entry takes; metadata that leaves less room is stored without it."""
@@ -20,8 +20,7 @@ def are_wanted(request: Write) -> bool:
     """Whether a write needs a look at its content: neither its writer nor its name tells the type."""
     if request.content_type or request.raw or request.upload is not None or has_telling_name(request.path):
         return False
-    used = sum(len(name.encode()) + len(value.encode()) for name, value in request.metadata.items())
-    return used <= MAX_METADATA_BYTES - _ENTRY_BYTES
+    return metadata_bytes(request.metadata) <= MAX_METADATA_BYTES - _ENTRY_BYTES
 
 
 def added(*sources: Metadata) -> Metadata:

@@ -9,7 +9,7 @@ import msgspec
 from directory_server.metadata.statements import files
 from lockstep_store.wire.digest import Digest
 from lockstep_store.wire.errors import TooLarge
-from lockstep_store.wire.messages.files import MAX_METADATA_BYTES
+from lockstep_store.wire.messages.files import MAX_METADATA_BYTES, metadata_bytes
 from lockstep_store.wire.messages.kms import KMS_ENTRY
 from lockstep_store.wire.messages.s3 import CUSTOMER_KEY_ENTRY
 
@@ -33,7 +33,7 @@ class NewVersion:
 
 def stored_metadata(metadata: dict[str, str]) -> str:
     """Return a version's metadata in stored form; TooLarge over the bound."""
-    size = sum(len(key.encode()) + len(value.encode()) for key, value in metadata.items())
+    size = metadata_bytes(metadata)
     if size > MAX_METADATA_BYTES:
         raise TooLarge(f"the file's metadata has {size} bytes; the limit is {MAX_METADATA_BYTES}")
     return files.encode_metadata(metadata)

@@ -20,7 +20,7 @@ from lockstep_store.wire.codec import decoder
 from lockstep_store.wire.content_types import FOUND_TYPE, UNKNOWN_TYPE, type_of
 from lockstep_store.wire.digest import Digest
 from lockstep_store.wire.errors import BadRequest
-from lockstep_store.wire.messages.files import MAX_METADATA_BYTES, FileVersion
+from lockstep_store.wire.messages.files import MAX_METADATA_BYTES, FileVersion, metadata_bytes
 
 __all__ = [
     "CHUNK_STREAM_TYPE",
@@ -111,7 +111,7 @@ def checked_metadata(metadata: dict[str, str] | None) -> dict[str, str] | None:
                 f"the metadata {name[:40]!r} cannot be stored: a name has up to {MAX_METADATA_NAME} of the lower-case "
                 "characters of header names, and a value has no control characters"
             )
-    if sum(len(name.encode()) + len(value.encode()) for name, value in metadata.items()) > MAX_METADATA_BYTES:
+    if metadata_bytes(metadata) > MAX_METADATA_BYTES:
         raise BadRequest(f"metadata may have {MAX_METADATA_BYTES} bytes in all")
     return metadata
 

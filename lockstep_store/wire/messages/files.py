@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated
 
 from msgspec import Meta
@@ -27,6 +28,11 @@ from lockstep_store.wire.messages.read_leases import ReadLease
 from lockstep_store.wire.names import MAX_PATH_BYTES
 
 MAX_METADATA_BYTES = 8192
+
+
+def metadata_bytes(metadata: Mapping[str, str]) -> int:
+    """Return what counts against MAX_METADATA_BYTES: the bytes of all names and values."""
+    return sum(len(name.encode()) + len(value.encode()) for name, value in metadata.items())
 
 
 class Holder(FrozenMessage, frozen=True):
