@@ -56,7 +56,7 @@ def show(app: App, name: str) -> None:
 @click.option("--manager", is_flag=True, help="They may also change who is in it.")
 @pass_app
 def add(app: App, name: str, accounts: tuple[str, ...], manager: bool) -> None:
-    """Let accounts be in a group. Without --manager a manager becomes a member.
+    """Add accounts to a group. Without --manager a manager becomes a member.
 
     For administrators and the group's managers. What it may do, they may do at once.
     """
@@ -69,7 +69,7 @@ def add(app: App, name: str, accounts: tuple[str, ...], manager: bool) -> None:
 @_ACCOUNTS
 @pass_app
 def remove(app: App, name: str, accounts: tuple[str, ...]) -> None:
-    """Take accounts out of a group. What only the group gave them ends at once."""
+    """Remove accounts from a group. What only the group gave them ends at once."""
     _show(app, app.api().change_group(name, dict.fromkeys(accounts)))
 
 

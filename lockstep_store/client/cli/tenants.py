@@ -21,7 +21,7 @@ def tenant() -> None:
 
 @tenant.command("create")
 @_NAME
-@click.option("--description", default="", help="Who it is.")
+@click.option("--description", default="", help="Which organisation it is.")
 @click.option("--administrator", default="", metavar="USERNAME", help="Its first administrator, without `NAME\\`.")
 @pass_app
 def create(app: App, name: str, description: str, administrator: str) -> None:
