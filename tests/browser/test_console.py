@@ -6,16 +6,13 @@ import time
 from pathlib import Path
 
 import pytest
-import requests
 
 from tests.authenticator import Authenticator
 from tests.browser.conftest import OpenPage
+from tests.browser.people import PASSWORD, PHONE, account, sign_in_administrator
 from tests.cluster.cluster_harness import ClusterHarness
 
 pytestmark = pytest.mark.cluster
-
-PASSWORD = "a long sentence of mine"
-PHONE = {"viewport": {"width": 390, "height": 780}, "color_scheme": "dark"}
 
 
 def test_a_file_from_sign_in_to_its_older_version(open_page: OpenPage, cluster: ClusterHarness, tmp_path: Path) -> None:
@@ -118,14 +115,10 @@ def test_a_lock_is_seen_by_others_at_once_and_changes_hands(open_page: OpenPage,
 
 def test_an_administrator_breaks_a_lock(open_page: OpenPage, cluster: ClusterHarness) -> None:
     """After a question, and only administrators have that button."""
-    url, holder = cluster.proxy_urls[0], cluster.session()
-    taken = holder.post(
-        f"{url}/api/v1/auth/register", json={"username": "dora", "password": PASSWORD}, timeout=60
-    ).json()
-    holder.headers = requests.structures.CaseInsensitiveDict({"Authorization": f"Bearer {taken['token']}"})
+    url, holder = cluster.proxy_urls[0], account(cluster, "dora")
     holder.post(f"{url}/api/v1/locks", json={"paths": ["files/wall.txt"]}, timeout=60).raise_for_status()
     admin = open_page(2)
-    admin.sign_in(cluster.admin["username"], cluster.admin["password"])
+    sign_in_administrator(admin, cluster)
     admin.page.get_by_role("link", name="Locks").click()
     admin.row("wall.txt").get_by_role("button", name="Break").click()
     admin.page.get_by_role("dialog").wait_for()

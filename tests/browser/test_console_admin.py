@@ -5,9 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.browser.conftest import OpenPage
-from tests.browser.test_console import PASSWORD, PHONE
-from tests.browser.test_console_cluster import sign_in_administrator
-from tests.browser.test_console_files import account
+from tests.browser.people import PASSWORD, PHONE, account, sign_in_administrator
 from tests.cluster.cluster_harness import ClusterHarness
 
 pytestmark = pytest.mark.cluster

@@ -5,15 +5,10 @@ from __future__ import annotations
 import pytest
 
 from tests.browser.conftest import OpenPage
-from tests.browser.console_page import ConsolePage
-from tests.browser.test_console import PASSWORD, PHONE
+from tests.browser.people import PASSWORD, PHONE, sign_in_administrator
 from tests.cluster.cluster_harness import ClusterHarness
 
 pytestmark = pytest.mark.cluster
-
-
-def sign_in_administrator(page: ConsolePage, cluster: ClusterHarness) -> None:
-    page.sign_in(cluster.admin["username"], cluster.admin["password"])
 
 
 def test_the_page_shows_the_cluster_and_checks_it(open_page: OpenPage, cluster: ClusterHarness) -> None:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import pytest
-import requests
 
 from tests.browser.conftest import OpenPage
-from tests.browser.test_console import PASSWORD, PHONE
+from tests.browser.people import PASSWORD, PHONE, account
 from tests.cluster.cluster_harness import ClusterHarness
 from tests.waiting import wait_until
 
@@ -125,11 +124,3 @@ def test_a_bucket_is_created_set_up_and_deleted(open_page: OpenPage, cluster: Cl
     person.page.get_by_role("dialog").get_by_role("button", name="Delete").click()
     shown.wait_for(state="detached")
     person.page.get_by_role("dialog").wait_for(state="detached")
-
-
-def account(cluster: ClusterHarness, name: str) -> requests.Session:
-    """A session of a new account."""
-    session, body = cluster.session(), {"username": name, "password": PASSWORD}
-    made = session.post(f"{cluster.proxy_urls[0]}/api/v1/auth/register", json=body, timeout=60).json()
-    session.headers = requests.structures.CaseInsensitiveDict({"Authorization": f"Bearer {made['token']}"})
-    return session
