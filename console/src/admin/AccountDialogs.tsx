@@ -2,6 +2,7 @@ import { Alert, Code, NativeSelect, Stack, Text } from '@mantine/core';
 import { useMutation, useQueryClient } from '@tanstack/react-query';
 import { type FormEvent, useState } from 'react';
 
+import { choices } from '../shell/choices';
 import { Dialog } from '../shell/Dialog';
 import { CloseDialogButton, DialogButtons } from '../shell/DialogButtons';
 import { Failed } from '../shell/Failed';
@@ -41,7 +42,7 @@ export function NewAccountDialog({ onClose }: { onClose: () => void }) {
             label={own.columns.role}
             value={role}
             onChange={(event) => setRole(event.currentTarget.value as Role)}
-            data={Object.entries(own.roles).map(([value, label]) => ({ value, label }))}
+            data={choices(own.roles)}
           />
           <Failed error={making.error} />
           <DialogButtons action={own.createNow} onCancel={onClose} isBusy={making.isPending} />

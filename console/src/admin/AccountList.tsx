@@ -18,7 +18,7 @@ import { DeleteAccountDialog, NewAccountDialog, ResetDialog } from './AccountDia
 import { QuotaDialog } from './QuotaDialog';
 import { useAdminTexts } from './texts';
 
-export type Question = 'access' | 'quotas' | 'reset' | 'factor' | 'delete';
+type Question = 'access' | 'quotas' | 'reset' | 'factor' | 'delete';
 type Open = { kind: 'new' } | { kind: Question; user: User };
 
 /** Every account, and what an administrator can do with each. */

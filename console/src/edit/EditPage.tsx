@@ -2,6 +2,7 @@ import { Alert, Button, Group, Loader, Text, Textarea } from '@mantine/core';
 import { type KeyboardEvent, useEffect, useId } from 'react';
 
 import { fileAddress } from '../api/client';
+import { folderOf } from '../files/folders';
 import { clockText } from '../files/format';
 import { goTo } from '../router';
 import type { Account } from '../session/session';
@@ -24,7 +25,7 @@ export function EditPage({ account, bucket, path }: Props) {
   const texts = useTexts();
   const { say } = useNotices();
   const editing = useEditing(account, bucket, path);
-  const folder = path.slice(0, path.lastIndexOf('/') + 1);
+  const folder = folderOf(path);
   const name = path.slice(folder.length);
   const hint = useId();
   const canEdit = editing.stage === 'editing' && !editing.newer;
@@ -109,7 +110,7 @@ function Situation({ editing, account, bucket, path }: SituationProps) {
       <Alert role="status" mb="xs">
         {holder && texts.edit.held(who, clockText(holder.since_at, texts.locale), clockText(holder.until_at, texts.locale))}{' '}
         {place && texts.edit.place(place.place)}{' '}
-        <Button size="compact-sm" variant="default" onClick={() => goTo({ page: 'files', bucket, folder: path.slice(0, path.lastIndexOf('/') + 1) })}>
+        <Button size="compact-sm" variant="default" onClick={() => goTo({ page: 'files', bucket, folder: folderOf(path) })}>
           {texts.locks.giveUp}
         </Button>
       </Alert>

@@ -1,6 +1,5 @@
 // Loads and saves the text of a file with what must stay: its content type and its metadata.
-import { CSRF_HEADER, csrfToken, fileAddress } from '../api/client';
-import { failure } from '../api/failure';
+import { CSRF_HEADER, csrfToken, data, fileAddress } from '../api/client';
 import { decoded, encoded, MOST_BYTES, type Text } from './text';
 
 export interface Content extends Text {
@@ -49,14 +48,12 @@ export async function save(
   return `"${reply.headers.get('X-Lockstep-Digest') ?? ''}"`;
 }
 
-async function ask(address: string, request: RequestInit): Promise<Response> {
-  let reply: Response;
-  try {
-    reply = await fetch(address, request);
-  } catch (error) {
-    if (error instanceof DOMException && error.name === 'AbortError') throw error;
-    throw failure(0, undefined);
-  }
-  if (!reply.ok) throw failure(reply.status, await reply.json().catch(() => undefined));
-  return reply;
+/** The reply with a file's bytes. Throws a Failure. */
+function ask(address: string, request: RequestInit): Promise<Response> {
+  return data(replied(fetch(address, request)));
+}
+
+async function replied(asked: Promise<Response>) {
+  const response = await asked;
+  return { response, data: response, error: response.ok ? undefined : await response.json().catch(() => undefined) };
 }

@@ -5,6 +5,7 @@ import { useState } from 'react';
 import { api, data } from '../api/client';
 import type { components } from '../api/schema';
 import { timeText } from '../files/format';
+import { choices } from '../shell/choices';
 import { ConfirmDialog } from '../shell/ConfirmDialog';
 import { Dialog } from '../shell/Dialog';
 import { Failed } from '../shell/Failed';
@@ -76,7 +77,7 @@ export function BucketDialog({ bucket, onClose }: { bucket: Bucket; onClose: () 
             value={rule.data.links}
             disabled={setRule.isPending}
             onChange={(event) => setRule.mutate(event.currentTarget.value as Rule)}
-            data={Object.entries(texts.buckets.rules).map(([value, label]) => ({ value, label }))}
+            data={choices(texts.buckets.rules)}
           />
         )}
         <Failed error={change.error ?? setRule.error ?? rule.error} />

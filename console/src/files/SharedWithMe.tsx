@@ -5,6 +5,7 @@ import { api, data, fileAddress } from '../api/client';
 import { FileIcon, FolderIcon } from '../shell/icons';
 import { PlaceLink } from '../shell/PlaceLink';
 import { useTexts } from '../texts';
+import { folderOf } from './folders';
 
 /** What others have granted to the account by name. Not there without any. */
 export function SharedWithMe() {
@@ -19,7 +20,7 @@ export function SharedWithMe() {
       </Title>
       <ul className="buckets" aria-label={texts.sharing.withMe}>
         {items.map(({ bucket, path, owner, level }) => {
-          const folder = path.slice(0, path.lastIndexOf('/') + 1);
+          const folder = folderOf(path);
           return (
             <Paper component="li" key={`${bucket}/${path}`} withBorder p="sm" className="bucket">
               {folder === path ? <FolderIcon /> : <FileIcon />}

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 
-import { folderPath } from './folders';
+import { folderOf, folderPath } from './folders';
 
 describe('a folder’s path', () => {
   it.each([
@@ -13,3 +13,10 @@ describe('a folder’s path', () => {
     ['a/', '...', 'a/.../'],
   ])('in %j with the name %j is %j', (parent, name, path) => expect(folderPath(parent, name)).toBe(path));
 });
+
+it.each([
+  ['a.txt', ''],
+  ['a/b/c.txt', 'a/b/'],
+  ['a/b/', 'a/b/'],
+  ['', ''],
+])('%j is in the folder %j', (path, folder) => expect(folderOf(path)).toBe(folder));

@@ -27,6 +27,11 @@ export function deleteFolder(bucket: string, path: string, report: Report): Prom
   return untilDone(data(api.DELETE('/api/v1/folders/{bucket}/{path}', { params: { path: { bucket, path } } })), report);
 }
 
+/** The folder that a path is in, with its slash; empty in the bucket itself. A folder's path gives the folder. */
+export function folderOf(path: string): string {
+  return path.slice(0, path.lastIndexOf('/') + 1);
+}
+
 /** The path of a folder beside or below another one; empty if the name cannot be one. */
 export function folderPath(parent: string, name: string): string {
   const trimmed = name.trim();

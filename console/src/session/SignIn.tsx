@@ -1,4 +1,4 @@
-import { Alert, Anchor, Button, Divider, Paper, PasswordInput, Stack, TextInput, Title } from '@mantine/core';
+import { Alert, Anchor, Button, Divider, Paper, PasswordInput, type PasswordInputProps, Stack, TextInput, Title } from '@mantine/core';
 import { useMutation } from '@tanstack/react-query';
 import { type FormEvent, useEffect, useRef, useState } from 'react';
 
@@ -30,8 +30,7 @@ export function SignIn({ hasEnded, onDone }: Props) {
 
   const signIn = useMutation({
     mutationFn: async () => {
-      if (isNew && password !== again) throw new Mismatch();
-      if (isOneTime && newPassword !== again) throw new Mismatch();
+      if ((isNew || isOneTime) && again !== (isNew ? password : newPassword)) throw new Mismatch();
       const account = { username, password, client: CLIENT };
       let reply;
       if (isNew) reply = await data(api.POST('/api/v1/auth/register', { ...BEGIN, body: account }));
@@ -96,25 +95,15 @@ export function SignIn({ hasEnded, onDone }: Props) {
               withAsterisk={false}
             />
             {isOneTime && (
-              <PasswordInput
+              <NewPassword
                 label={texts.signIn.newPassword}
                 value={newPassword}
                 onChange={change(setNewPassword)}
-                autoComplete="new-password"
-                required
-                withAsterisk={false}
                 autoFocus
               />
             )}
             {(isNew || isOneTime) && (
-              <PasswordInput
-                label={texts.signIn.again}
-                value={again}
-                onChange={change(setAgain)}
-                autoComplete="new-password"
-                required
-                withAsterisk={false}
-              />
+              <NewPassword label={texts.signIn.again} value={again} onChange={change(setAgain)} />
             )}
             {needsCode && !isNew && (
               <TextInput
@@ -150,6 +139,10 @@ export function SignIn({ hasEnded, onDone }: Props) {
       <Preferences />
     </main>
   );
+}
+
+function NewPassword(field: PasswordInputProps) {
+  return <PasswordInput autoComplete="new-password" required withAsterisk={false} {...field} />;
 }
 
 class Mismatch extends Error {}

@@ -2,6 +2,7 @@ import { Badge, Button, Group, Loader, Text } from '@mantine/core';
 import { useQuery, useQueryClient } from '@tanstack/react-query';
 import { type ReactNode, useState } from 'react';
 
+import { folderOf } from '../files/folders';
 import { timeText } from '../files/format';
 import { ConfirmDialog } from '../shell/ConfirmDialog';
 import { DataRow, DataTable } from '../shell/DataTable';
@@ -69,7 +70,7 @@ interface RowProps {
 
 function LinkRow({ link, shown, onRevoke }: RowProps) {
   const texts = useTexts();
-  const folder = link.folder ? link.path : link.path.slice(0, link.path.lastIndexOf('/') + 1);
+  const folder = folderOf(link.path);
   const time = (at: number | null | undefined) => (at ? timeText(at, texts.locale) : '');
   const cells: Record<Exclude<Column, 'actions'>, ReactNode> = {
     file: <PlaceLink to={{ page: 'files', bucket: link.bucket, folder }}>{nameOf(link)}</PlaceLink>,

@@ -4,6 +4,7 @@ import { type FormEvent, useState } from 'react';
 
 import { api, data } from '../api/client';
 import type { components } from '../api/schema';
+import { choices } from '../shell/choices';
 import { Failed } from '../shell/Failed';
 import { NameField } from '../shell/NameField';
 import { useTexts } from '../texts';
@@ -92,7 +93,7 @@ function GiveForm({ give, isBusy }: { give: (grant: { account: string; level: Le
           label={texts.sharing.may}
           value={level}
           onChange={(event) => setLevel(event.currentTarget.value as Level)}
-          data={Object.entries(texts.sharing.levels).map(([value, label]) => ({ value, label }))}
+          data={choices(texts.sharing.levels)}
         />
         <Button type="submit" loading={isBusy} className="under-label">
           {texts.sharing.give}
@@ -132,7 +133,7 @@ function Person({ reply, person, setLevel }: PersonProps) {
           value={here.level}
           onChange={(event) => setLevel((event.currentTarget.value || null) as Level | null)}
           data={[
-            ...Object.entries(texts.sharing.levels).map(([value, label]) => ({ value, label })),
+            ...choices(texts.sharing.levels),
             { value: '', label: texts.sharing.take },
           ]}
         />
