@@ -12,7 +12,7 @@ from operator import itemgetter
 
 from directory_server.access.decisions import Standing, standing
 from directory_server.files.hooks import Hooks
-from directory_server.files.lookups import marker_error, version_row
+from directory_server.files.lookups import refuse_marker, version_row
 from directory_server.files.moment import Moment, MomentClock
 from directory_server.files.object_changes import cause_of
 from directory_server.files.versions import change_of
@@ -55,7 +55,7 @@ class FileFacts:
             place = standing(reader, request.bucket, person, self._clock.wall())
             row = version_row(place, request.path, request.version)
             place.demand(_read_action(request), request.path, version=request.version)
-            _check_content(row)
+            refuse_marker(row)
             return _reply(place, request, row)
 
     def change(self, request: ChangeFactsRequest) -> FactsReply:
@@ -70,7 +70,7 @@ class FileFacts:
             place = standing(tx, request.bucket, person, self._clock.wall())
             row = version_row(place, request.path, request.version)
             place.demand("s3:PutObject", request.path, version=request.version)
-            _check_content(row)
+            refuse_marker(row)
             change = partial(self._put, tx, place, row)
             if description is not None:
                 change(DESCRIPTION, stored_description(description), "")
@@ -91,12 +91,6 @@ class FileFacts:
         s3_settings.put_version_value(tx, row[2], name, value)
         if event:
             self._hooks.after_change(tx, bucket, change_of(row, event, cause_of(place.person), moment.at))
-
-
-def _check_content(row: Row) -> None:
-    marker = marker_error(row)
-    if marker is not None:
-        raise marker
 
 
 def _of_version(request: FactsRequest, action: str) -> str:

@@ -13,7 +13,7 @@ from directory_server.access import settings as access_settings
 from directory_server.access.decisions import standing
 from directory_server.access.version_settings import may_bypass_governance
 from directory_server.files.hooks import Hooks
-from directory_server.files.lookups import marker_error, version_row
+from directory_server.files.lookups import refuse_marker, version_row
 from directory_server.files.moment import Moment, MomentClock
 from directory_server.files.object_changes import cause_of
 from directory_server.files.versions import change_of
@@ -124,9 +124,7 @@ class S3Settings:
             place = standing(tx, request.bucket, person, self._clock.wall())
             row = version_row(place, request.path, request.version)
             bucket = place.demand(place.asked("s3:PutObject"), request.path, version=request.version)
-            marker = marker_error(row)
-            if marker is not None:
-                raise marker
+            refuse_marker(row)
             bypass = request.bypass_governance and may_bypass_governance(place, request.path, request.version)
             moment = Moment.of(self._clock)
             self._hooks.check_version_setting(tx, bucket, row, request.name, request.value, moment, bypass=bypass)

@@ -274,18 +274,17 @@ def version_row(place: Standing, path: str, version: str | None) -> Row:
     return row
 
 
-def marker_error(row: Row) -> NotFound | None:
-    """Return the error for a delete marker, which can have no settings; None for any other version."""
-    if not row[12]:
-        return None
-    return NotFound(
-        f"version {row[2]} of {row[1]!r} is a delete marker and cannot have settings",
-        path=row[1],
-        version=row[2],
-        null_version=bool(row[10]),
-        deleted_at=files.as_version(row).created_at,
-        delete_marker=True,
-    )
+def refuse_marker(row: Row) -> None:
+    """Raise NotFound for a delete marker, which can have no settings."""
+    if row[12]:
+        raise NotFound(
+            f"version {row[2]} of {row[1]!r} is a delete marker and cannot have settings",
+            path=row[1],
+            version=row[2],
+            null_version=bool(row[10]),
+            deleted_at=files.as_version(row).created_at,
+            delete_marker=True,
+        )
 
 
 def _held(reader: Reader, item: LookupItem) -> Row | None:
