@@ -29,7 +29,13 @@ from lockstep_store.wire.chunking import chunk_bytes
 from lockstep_store.wire.codec import decoder
 from lockstep_store.wire.errors import TicketRefused, TooFewHolders
 from lockstep_store.wire.messages.files import LOOKUP, LookupItem, LookupRequest
-from lockstep_store.wire.messages.servers import HOP_HEADER, TICKET_HEADER, WRITE_PATH, WriteReply
+from lockstep_store.wire.messages.servers import (
+    HOP_HEADER,
+    MAX_SMALL_STREAM_BYTES,
+    TICKET_HEADER,
+    WRITE_PATH,
+    WriteReply,
+)
 from lockstep_store.wire.messages.writes import BEGIN, BeginItem, BeginReplyItem, BeginRequest
 from tests.cluster.cluster_harness import ClusterHarness
 from tests.cluster.people import Person, file_path
@@ -39,6 +45,8 @@ from tests.waiting import wait_until
 Harm = Literal["kill", "freeze"]
 PROMISED_SECONDS = 3.0
 MIB = 1 << 20
+KEPT_SERVERS = 2 * MAX_SMALL_STREAM_BYTES
+"""Bytes of a file whose servers the next write of its path keeps; those of smaller files change with the load."""
 _write_reply = decoder(WriteReply)
 
 
@@ -127,10 +135,10 @@ def _write_through_both(scene: Scene, path: str, content: bytes) -> list[float]:
 
 def _lose_the_master(scene: Scene, harm: Harm, path: str, rng: random.Random) -> float:
     """Seconds of the slower first write. When the master is back, nothing that was written has changed."""
-    master = scene.people[0].ask("PUT", file_path("files", path), data=rng.randbytes(3000))
+    master = scene.people[0].ask("PUT", file_path("files", path), data=rng.randbytes(KEPT_SERVERS))
     with scene.without(harm, master.headers["X-Lockstep-File-Server"]):
-        first = _write_through_both(scene, path, rng.randbytes(5000))
-        second = _write_through_both(scene, path, rng.randbytes(5000))
+        first = _write_through_both(scene, path, rng.randbytes(KEPT_SERVERS))
+        second = _write_through_both(scene, path, rng.randbytes(KEPT_SERVERS))
         scene.people[0].put(path, b"the last word")
         before = scene.versions(path)
     # It is up, so it has had its turn; a write of its own now comes after whatever it still had to say.
@@ -269,7 +277,8 @@ class _HalfWay:
 
 def _lose_a_replica_in_mid_upload(scene: Scene, harm: Harm, path: str, rng: random.Random) -> float:
     writer = scene.people[0]
-    master = writer.ask("PUT", file_path("files", path), data=rng.randbytes(3000)).headers["X-Lockstep-File-Server"]
+    first = writer.ask("PUT", file_path("files", path), data=rng.randbytes(KEPT_SERVERS))
+    master = first.headers["X-Lockstep-File-Server"]
     replica = next(id for id in scene.holders(path) if id != master)
     content = rng.randbytes(12 * MIB)
     lost: list[float] = []
@@ -307,9 +316,10 @@ def test_a_replica_that_freezes_in_mid_upload_is_replaced(scene: Scene, seed: in
 def test_an_upload_whose_master_freezes_goes_on_by_itself(scene: Scene, seed: int, tmp_path: Path) -> None:
     """A body too long to be held by the proxy is sent again by the person's client, which has the file."""
     source = tmp_path / "large"
-    source.write_bytes(random.Random(seed).randbytes(12 * MIB))
-    writer = scene.people[0]
-    master = writer.ask("PUT", file_path("files", "long"), data=b"short").headers["X-Lockstep-File-Server"]
+    rng = random.Random(seed)
+    source.write_bytes(rng.randbytes(12 * MIB))
+    first = scene.people[0].ask("PUT", file_path("files", "long"), data=rng.randbytes(KEPT_SERVERS))
+    master = first.headers["X-Lockstep-File-Server"]
     frozen: list[float] = []
 
     def advance(count: int) -> None:

@@ -33,7 +33,8 @@ PUT_MODULES = 37
 """Two of them make the redo record (the engine's, and the statements with the chain); one asks whether the program was
 revoked, one whether a proxy reads under leases, and one looks for what people said about the path;
 one counts what is stored."""
-GET_MODULES = 12
+GET_MODULES = 13
+"""One of them says whether the person is an administrator."""
 FEATURES = "directory_server.features."
 
 
