@@ -305,5 +305,5 @@ redo_record = Table(
     Column("sequence", Sequence, primary_key=True),
     Column("end_offset", BigInteger, nullable=False),
     Column("chain", LargeBinary(16), nullable=False),
-    Column("body", Text, nullable=False, comment="a JSON array a line; see engines/sqlite/redo.py"),
+    Column("body", Text, nullable=False, comment="a JSON array a line; see redo_lines.py"),
 )

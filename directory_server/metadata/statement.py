@@ -23,13 +23,15 @@ T = TypeVar("T")
 class Statement:
     """A statement with named parameters, created at import time: ``FIND = Statement(select(t.c.a).where(…))``.
 
-    Use `bindparam("name")` for every value that varies; the caller passes it by that name.
+    Use `bindparam("name")` for every value that varies; the caller passes it by that name. `postgresql` replaces an
+    expression that PostgreSQL does not understand.
     """
 
-    __slots__ = ("_compiled", "_expression")
+    __slots__ = ("_compiled", "_expression", "_postgresql")
 
-    def __init__(self, expression: Executable) -> None:
+    def __init__(self, expression: Executable, postgresql: Executable | None = None) -> None:
         self._expression = expression
+        self._postgresql = postgresql
         self._compiled: dict[str, tuple[str, dict[str, object]]] = {}
 
     def for_dialect(self, dialect: Dialect) -> tuple[str, dict[str, object]]:
@@ -37,6 +39,8 @@ class Statement:
         found = self._compiled.get(dialect.name)
         if found is None:
             expression = self._expression
+            if dialect.name == "postgresql" and self._postgresql is not None:
+                expression = self._postgresql
             assert isinstance(expression, ClauseElement)
             compiled = expression.compile(dialect=dialect)
             assert isinstance(compiled, SQLCompiler)

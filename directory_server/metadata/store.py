@@ -49,7 +49,10 @@ class Tx(Reader):
 
     @abstractmethod
     def run(self, statement: Statement, **parameters: Any) -> int:
-        """Insert, update or delete; return how many rows changed. Raises `ConstraintBroken`."""
+        """Insert, update or delete; return how many rows changed. Raises `ConstraintBroken`.
+
+        After an error nothing but the end of the savepoint around it is possible in this transaction.
+        """
 
     @abstractmethod
     def apply_records(self, bodies: Iterable[str], leave: Collection[tuple[str, str]] = ()) -> None:
@@ -87,7 +90,7 @@ class MetadataStore(ABC):
     """Stores the directory's rows. Thread-safe.
 
     Each transaction that changes rows leaves one row in `redo_record`, from which the changes can be made again in a
-    copy of the metadata of the moment before (see engines/sqlite/redo.py for the form).
+    copy of the metadata of the moment before (see redo_lines.py for the form).
     """
 
     @abstractmethod

@@ -14,7 +14,12 @@ from sqlalchemy import text
 from directory_server.metadata.schema_search import NAME_OF
 from directory_server.metadata.statement import Statement
 from directory_server.metadata.statements.search import FILLED, FILLED_SETTING
-from directory_server.metadata.statements.totals import COUNTED_CONTENT, COUNTED_FOLDERS, COUNTED_STORED
+from directory_server.metadata.statements.totals import (
+    COUNTED_CONTENT,
+    COUNTED_FOLDERS,
+    COUNTED_STORED,
+    in_postgresql,
+)
 from directory_server.metadata.store import Reader
 
 
@@ -25,8 +30,9 @@ class Check(NamedTuple):
     broken: Statement
 
 
-def _check(kind: str, sql: str) -> Check:
-    return Check(kind, Statement(text(f"{sql} LIMIT :limit")))
+def _check(kind: str, sql: str, postgresql: str = "") -> Check:
+    """Return a rule; `postgresql` is its statement where that is another."""
+    return Check(kind, Statement(text(f"{sql} LIMIT :limit"), text(f"{postgresql or sql} LIMIT :limit")))
 
 
 CHECKS: tuple[Check, ...] = (
@@ -196,6 +202,8 @@ CHECKS: tuple[Check, ...] = (
         "SELECT f.path, 'entry ' || f.id || ' is not found by its last letters' FROM search_file f"
         " WHERE length(f.path) >= 3 AND NOT EXISTS (SELECT 1 FROM search_index WHERE rowid = f.id"
         " AND search_index MATCH '\"' || replace(substr(f.path, -3), '\"', '\"\"') || '\"')",
+        # Its index is one on `search_file` itself, and cannot lack a row.
+        postgresql="SELECT f.path, '' FROM search_file f WHERE FALSE",
     ),
 )
 
@@ -207,9 +215,10 @@ TOTAL = "total"
 
 def _total(table: str, counted: str, name: str, columns: str) -> Check:
     """A total that is missing, wrong or left over."""
-    kept, right = f"SELECT {columns} FROM {table}", f"SELECT {columns} FROM ({counted})"  # noqa: S608 - our own names
+    kept, right = f"SELECT {columns} FROM {table}", f"SELECT {columns} FROM ({counted}) counted"  # noqa: S608 - our own names
     found = f"SELECT {name}, 'a total in {table} is wrong' FROM"
-    return _check(TOTAL, f"{found} ({kept} EXCEPT {right}) UNION {found} ({right} EXCEPT {kept})")
+    sql = f"{found} ({kept} EXCEPT {right}) gone UNION {found} ({right} EXCEPT {kept}) new"
+    return _check(TOTAL, sql, in_postgresql(sql))
 
 
 CHECKS = (

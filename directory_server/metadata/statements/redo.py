@@ -1,6 +1,6 @@
 """Reading redo records: where the metadata is in its own history, and the records behind a place in it.
 
-The engine writes the records; see engines/sqlite/redo.py for their form.
+The engine writes the records; see redo_lines.py for their form.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Statements about totals of what is stored. The engine keeps them with every change; here they are read and compared.
 
 `lockstep_kind(path, content_type, metadata)` is a version's content type, and `lockstep_folders(path)` a JSON array of
-the folders that a path counts for: functions that the engine adds.
+the folders that a path counts for: functions that the engine adds. PostgreSQL has them, and `lockstep_month(seconds)`,
+with the same results (see `in_postgresql`).
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ COUNTED_STORED = (
     " sum(versions) AS versions, sum(version_bytes) AS version_bytes FROM"
     " (SELECT '' AS bucket, '' AS author, '' AS kind, '' AS month, 0 AS files, 0 AS file_bytes, 0 AS versions,"
     f" 0 AS version_bytes WHERE FALSE UNION ALL SELECT {KEY.format('c')}, 1, c.size, 0, 0 FROM current c"
-    f" UNION ALL SELECT {KEY.format('v')}, 0, 0, 1, v.size FROM version v WHERE v.digest IS NOT NULL)"
+    f" UNION ALL SELECT {KEY.format('v')}, 0, 0, 1, v.size FROM version v WHERE v.digest IS NOT NULL) each_one"
     " GROUP BY bucket, author, kind, month"
 )
 COUNTED_FOLDERS = (
@@ -39,34 +40,48 @@ COUNT_AGAIN = (
     *(f"DELETE FROM {table}" for table in ("stored_total", "folder_total", "content_total")),  # noqa: S608 - names here
     f"{INSERT_STORED} {COUNTED_STORED}",
     f"{INSERT_FOLDER} {COUNTED_FOLDERS}",
-    f"INSERT INTO content_total (id, blobs, bytes) SELECT 1, blobs, bytes FROM ({COUNTED_CONTENT})",  # noqa: S608
+    f"INSERT INTO content_total (id, blobs, bytes) SELECT 1, blobs, bytes FROM ({COUNTED_CONTENT}) counted",  # noqa: S608
 )
 """Replaces all totals by new counts. Slow: it reads every version."""
 
-_COUNT_AGAIN = [Statement(text(statement)) for statement in COUNT_AGAIN]
+_IN_POSTGRESQL = {
+    "json_each(:buckets)": "json_array_elements_text(CAST(:buckets AS json)) AS each(value)",
+    "json_each(lockstep_folders(c.path)) f": "lockstep_folders(c.path) AS f(value)",
+    "coalesce(strftime('%Y-%m', c.created_at, 'unixepoch'), '')": "lockstep_month(c.created_at)",
+    "coalesce(strftime('%Y-%m', v.created_at, 'unixepoch'), '')": "lockstep_month(v.created_at)",
+    "instr(": "strpos(",
+}
+
+
+def in_postgresql(sql: str) -> str:
+    """Return a statement of this module as PostgreSQL needs it."""
+    for ours, theirs in _IN_POSTGRESQL.items():
+        sql = sql.replace(ours, theirs)
+    return sql
+
+
+def _statement(sql: str) -> Statement:
+    return Statement(text(sql), text(in_postgresql(sql)))
+
+
+_COUNT_AGAIN = [_statement(statement) for statement in COUNT_AGAIN]
 _SUMS = "sum(t.files), sum(t.file_bytes), sum(t.versions), sum(t.version_bytes)"
 _OF_BUCKETS = "t.bucket IN (SELECT value FROM json_each(:buckets))"
 _GROUPED = {
-    column: Statement(
-        text(
-            f"SELECT t.{column}, {_SUMS} FROM stored_total t WHERE {_OF_BUCKETS} GROUP BY t.{column}"  # noqa: S608 - our own names
-            " ORDER BY 5 DESC, 1 LIMIT :count"
-        )
+    column: _statement(
+        f"SELECT t.{column}, {_SUMS} FROM stored_total t WHERE {_OF_BUCKETS} GROUP BY t.{column}"  # noqa: S608 - our own names
+        " ORDER BY 5 DESC, 1 LIMIT :count"
     )
     for column in ("bucket", "author", "kind", "month")
 }
 _IS_AUTHOR = Statement(text("SELECT 1 FROM stored_total WHERE author = :author LIMIT 1"))
-_DAYS = Statement(
-    text(
-        f"SELECT t.day, {_SUMS} FROM daily_total t WHERE t.day >= :since AND {_OF_BUCKETS}"  # noqa: S608 - our own names
-        " GROUP BY t.day ORDER BY t.day"
-    )
+_DAYS = _statement(
+    f"SELECT t.day, {_SUMS} FROM daily_total t WHERE t.day >= :since AND {_OF_BUCKETS}"  # noqa: S608 - our own names
+    " GROUP BY t.day ORDER BY t.day"
 )
-_ALL = Statement(
-    text(
-        "SELECT coalesce(sum(t.files), 0), coalesce(sum(t.file_bytes), 0), coalesce(sum(t.versions), 0),"  # noqa: S608
-        f" coalesce(sum(t.version_bytes), 0) FROM stored_total t WHERE {_OF_BUCKETS}"
-    )
+_ALL = _statement(
+    "SELECT coalesce(sum(t.files), 0), coalesce(sum(t.file_bytes), 0), coalesce(sum(t.versions), 0),"  # noqa: S608
+    f" coalesce(sum(t.version_bytes), 0) FROM stored_total t WHERE {_OF_BUCKETS}"
 )
 _FORGET_DAYS = Statement(text("DELETE FROM daily_total WHERE day < :oldest"))
 _FORGET_EMPTY = Statement(
@@ -88,18 +103,16 @@ _NOTE_DAY = Statement(
         f" SELECT :day, t.bucket, {_SUMS} FROM stored_total t WHERE TRUE GROUP BY t.bucket"
         " ON CONFLICT (day, bucket) DO UPDATE SET files = excluded.files, file_bytes = excluded.file_bytes,"
         " versions = excluded.versions, version_bytes = excluded.version_bytes"
-        " WHERE (files, file_bytes, versions, version_bytes)"
+        " WHERE (daily_total.files, daily_total.file_bytes, daily_total.versions, daily_total.version_bytes)"
         " <> (excluded.files, excluded.file_bytes, excluded.versions, excluded.version_bytes)"
     )
 )
 _FOLDER = Statement(text("SELECT files, bytes FROM folder_total WHERE bucket = :bucket AND folder = :folder"))
 # A folder's own folders: from one to the next, skipping everything below. `char(0x10FFFF)` is behind every character.
-_FOLDERS_IN = Statement(
-    text(
-        "SELECT folder, files, bytes FROM folder_total WHERE bucket = :bucket AND folder > :folder AND folder < :end"
-        " AND instr(substr(folder, :length + 1), '/') = length(folder) - :length"
-        " ORDER BY bytes DESC, folder LIMIT :count"
-    )
+_FOLDERS_IN = _statement(
+    "SELECT folder, files, bytes FROM folder_total WHERE bucket = :bucket AND folder > :folder AND folder < :end"
+    " AND instr(substr(folder, :length + 1), '/') = length(folder) - :length"
+    " ORDER BY bytes DESC, folder LIMIT :count"
 )
 _CONTENT = Statement(text("SELECT blobs, bytes FROM content_total WHERE id = 1"))
 _PARTS = Statement(text("SELECT coalesce(sum(size), 0) FROM part"))

@@ -1,4 +1,4 @@
-"""Savepoints of an SQLite transaction that cost a statement only when something was written before them.
+"""Savepoints of a transaction that cost a statement only when something was written before them.
 
 Most transactions hold the work of one writer, which hardly ever fails. To undo that, the transaction is rolled back and
 begun again, as nothing else was written in it. To undo an inner savepoint that began where its outer one did, the outer
@@ -7,27 +7,37 @@ one's serves.
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 BEGIN = "BEGIN IMMEDIATE"
+
+
+class CountsChanges(Protocol):
+    """A connection of SQLite, or what counts its changes as one does."""
+
+    @property
+    def total_changes(self) -> int:
+        """A number that never falls, and rises with each change that would have to be undone."""
+        ...
 
 
 @dataclass
 class _Savepoint:
     changes: int
-    """SQLite's count of changed rows, which never falls, where it began."""
+    """The connection's count where it began."""
     name: str
-    """Its name in SQLite; empty if it has none there."""
+    """Its name in the database; empty if it has none there."""
 
 
 class Savepoints:
     """The savepoints, one within another, of a transaction that has just begun. `run` executes a statement."""
 
-    def __init__(self, connection: sqlite3.Connection, run: Callable[[str], object]) -> None:
+    def __init__(self, connection: CountsChanges, run: Callable[[str], object], begin: str = BEGIN) -> None:
         self._connection = connection
         self._run = run
+        self._begin = begin
         self._open = [_Savepoint(connection.total_changes, "")]
 
     def begin(self) -> None:
@@ -54,7 +64,7 @@ class Savepoints:
                 self._run(f"ROLLBACK TO {name}")
             else:
                 self._run("ROLLBACK")
-                self._run(BEGIN)
+                self._run(self._begin)
             for savepoint in same:
                 savepoint.changes = self._connection.total_changes
         self.keep()

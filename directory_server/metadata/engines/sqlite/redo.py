@@ -3,37 +3,19 @@
 Triggers of the writer's connection collect the rows in a temporary table, so a savepoint or a statement that is undone
 takes its rows along. They run inside SQLite: calling Python for each row would hand over the interpreter each time,
 and shipping the log's pages instead would ship every index too and serve no other engine.
-
-A record is a line for each change, in order, of the form ["+", table, value, ...] for the whole row as it is now, or
-["-", table, value, ...] for the key of a row that is gone. The values stand in the order of the table's columns, so a
-record belongs to a file of the same schema. Bytes are in hexadecimal, floats are text with every digit.
 """
 
 from __future__ import annotations
 
-import json
 import secrets
 import sqlite3
 from collections.abc import Collection, Iterable, Iterator
 from typing import Any, NamedTuple
 
+from directory_server.metadata import redo_lines
 from directory_server.metadata.engines.sqlite.search_index import INDEX_TABLES
+from directory_server.metadata.redo_lines import UNRECORDED, UNRECORDED_BUT_REPORTED, changes
 from directory_server.metadata.statements.redo import CHAIN_BYTES, Record, next_chain
-
-KEPT_BYTES = 64 << 20
-"""Bodies of records that stay for those who follow. They make every backup longer."""
-TRIM_EVERY = 256
-
-UNRECORDED = frozenset(
-    (
-        *("lock", "lock_path", "waiter", "waiter_path", "session", "join_secret", "unnamed", "usage", "redo_record"),
-        *("search_bucket", "search_file", "stored_total", "folder_total", "content_total"),
-    )
-)
-"""Restoring empties these. Lock numbers are in `counter` and `path_fence`."""
-
-UNRECORDED_BUT_REPORTED = ("session",)
-"""Of these, the commit guard gets the deleted rows: a log-in that ended must end the read leases under it."""
 
 _LINES = "SELECT group_concat(body, char(10)) FROM"
 _COLLECTED = f"SELECT ({_LINES} changed_row), ({_LINES} reported_row)"
@@ -118,9 +100,9 @@ class RedoWriter:
         self._connection.execute(_WRITE, (*newest, body))
         self._newest = newest
         self._since_trim += 1
-        if self._since_trim >= TRIM_EVERY:
+        if self._since_trim >= redo_lines.TRIM_EVERY:
             self._since_trim = 0
-            self._connection.execute(_TRIM, (2 * TRIM_EVERY, KEPT_BYTES))
+            self._connection.execute(_TRIM, (2 * redo_lines.TRIM_EVERY, redo_lines.KEPT_BYTES))
         return body if reported is None else f"{body}\n{reported}"
 
     def _read_newest(self) -> _Newest:
@@ -145,7 +127,7 @@ def apply_records(cursor: sqlite3.Cursor, bodies: Iterable[str], leave: Collecti
     ValueError when a record does not fit this schema.
     """
     tables = _tables(cursor.connection)
-    for kind, table, values in (change for body in bodies for change in _changes(body)):
+    for kind, table, values in (change for body in bodies for change in changes(body)):
         columns = tables.get(table)
         wanted = columns if columns is None or kind == "+" else _key(columns)
         if wanted is None or len(wanted) != len(values):
@@ -165,14 +147,6 @@ def apply_records(cursor: sqlite3.Cursor, bodies: Iterable[str], leave: Collecti
         else:
             where = " AND ".join(f'"{column.name}" = ?' for column in wanted)
             cursor.execute(f'DELETE FROM "{table}" WHERE {where}', row)  # noqa: S608 - a known table
-
-
-def _changes(body: str) -> Iterator[tuple[str, str, list[Any]]]:
-    for line in body.split("\n"):
-        change = json.loads(line)
-        if not isinstance(change, list) or len(change) < 3 or change[0] not in ("+", "-"):
-            raise ValueError("it has a line that is no change")
-        yield change[0], str(change[1]), change[2:]
 
 
 def _tables(connection: sqlite3.Connection) -> dict[str, list[_Column]]:

@@ -15,7 +15,7 @@ from directory_server.maintenance.backup import Backups
 from directory_server.maintenance.redo_log import RedoLog
 from directory_server.maintenance.replay import open_folder, replay
 from directory_server.maintenance.restore import accept_older, restore
-from directory_server.metadata.engines.sqlite import redo as engine
+from directory_server.metadata import redo_lines
 from directory_server.metadata.engines.sqlite.store import SqliteStore
 from directory_server.metadata.statements import people
 from lockstep_store.client.backup.folder import BackupFolder
@@ -239,8 +239,8 @@ def raising(number: int) -> object:
 @pytest.fixture
 def few_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     """Backups are not longer for the records that the directory keeps for followers."""
-    monkeypatch.setattr(engine, "KEPT_BYTES", 500_000)
-    monkeypatch.setattr(engine, "TRIM_EVERY", 4)
+    monkeypatch.setattr(redo_lines, "KEPT_BYTES", 500_000)
+    monkeypatch.setattr(redo_lines, "TRIM_EVERY", 4)
 
 
 @pytest.mark.usefixtures("few_kept")
@@ -286,12 +286,12 @@ def test_who_was_away_too_long_begins_again_with_a_backup(
     cluster: Cluster, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Until it is there, the older one can be restored; records from after the gap never go on top of that."""
-    monkeypatch.setattr(engine, "KEPT_BYTES", 20_000)
+    monkeypatch.setattr(redo_lines, "KEPT_BYTES", 20_000)
     following = Following(cluster, path)
     following.steps()
     known = cluster.changes
     following.die()
-    cluster.change(3 * engine.TRIM_EVERY, size=100)
+    cluster.change(3 * redo_lines.TRIM_EVERY, size=100)
     following = Following(cluster, path)
     assert following.follower.is_whole
     following.follower.step()

@@ -14,10 +14,9 @@ from sqlalchemy import bindparam, delete, insert, select, update
 
 from directory_server.maintenance.redo_log import RedoLog, bodies_of, to_wire
 from directory_server.maintenance.replay import replay
-from directory_server.metadata import schema, schema_locks
-from directory_server.metadata.engines.sqlite import redo as engine
-from directory_server.metadata.engines.sqlite.redo import UNRECORDED
+from directory_server.metadata import redo_lines, schema, schema_locks
 from directory_server.metadata.engines.sqlite.store import SqliteStore
+from directory_server.metadata.redo_lines import UNRECORDED
 from directory_server.metadata.statement import Statement
 from directory_server.metadata.statements import redo
 from directory_server.metadata.store import ConstraintBroken, Tx
@@ -214,9 +213,9 @@ def test_random_changes_are_followed(metadata: Metadata) -> None:
 
 def test_old_records_go_and_who_is_too_far_behind_is_told(metadata: Metadata, monkeypatch: pytest.MonkeyPatch) -> None:
     """The newest record stays in any case, and records from another life are not mixed with this one's."""
-    monkeypatch.setattr(engine, "KEPT_BYTES", 20_000)
+    monkeypatch.setattr(redo_lines, "KEPT_BYTES", 20_000)
     place = metadata.log.place()
-    for number in range(3 * engine.TRIM_EVERY):
+    for number in range(3 * redo_lines.TRIM_EVERY):
         metadata.put("a", f"{number:0100}")
     reply = metadata.log.read(place, sealed=False)
     assert not reply.known

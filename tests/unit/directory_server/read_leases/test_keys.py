@@ -6,8 +6,8 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from directory_server.metadata.engines.sqlite.redo import UNRECORDED, UNRECORDED_BUT_REPORTED
 from directory_server.metadata.engines.sqlite.store import SqliteStore
+from directory_server.metadata.redo_lines import UNRECORDED, UNRECORDED_BUT_REPORTED
 from directory_server.metadata.schema import metadata
 from directory_server.metadata.statements import people
 from directory_server.metadata.store import Tx
