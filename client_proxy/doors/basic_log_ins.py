@@ -22,6 +22,7 @@ from io import BytesIO
 from typing import NamedTuple, TypeVar
 
 from client_proxy.core.directory_calls import Directory
+from client_proxy.doors.callers import check_credential
 from client_proxy.doors.request_access import access_of
 from client_proxy.rate_limits.limiter import ClassLimits, standing_headers
 from lockstep_store.runtime.bounded import ExpiringMap
@@ -39,7 +40,6 @@ from lockstep_store.wire.messages.s3 import (
     SigningKeyRequest,
     signing_key,
 )
-from lockstep_store.wire.messages.s3_access import OWN_PREFIXES
 
 KEEP_SECONDS = 3600.0
 """How long a log-in is used. The directory judges it with every call all the same."""
@@ -196,9 +196,7 @@ class BasicLogIns:
         return self._log_in(name, password, address, key)
 
     def _of_credential(self, credential: str, key: str, name: str = "") -> DoorCaller:
-        if credential.startswith(OWN_PREFIXES):
-            raise NotLoggedIn("a signature is not accepted here: send a token or an API key")
-        account = self._directory.call(WHO_AM_I, CredentialRequest(credential)).name
+        account = self._directory.call(WHO_AM_I, CredentialRequest(check_credential(credential))).name
         if name and name != account:
             raise NotLoggedIn("the API key belongs to another account than the user name")
         return DoorCaller(account, credential, key[:32])

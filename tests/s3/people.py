@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from botocore import UNSIGNED
+from botocore.awsrequest import AWSRequest
 
 from tests.s3.rig import S3Rig
 
@@ -25,6 +26,18 @@ def token_of(rig: S3Rig, name: str) -> str:
 def anonymous_client(rig: S3Rig) -> Any:
     """A boto3 client that signs nothing."""
     return rig.client(("unused", "unused"), signature_version=UNSIGNED)
+
+
+def header_client(rig: S3Rig, headers: dict[str, str]) -> Any:
+    """A boto3 client that signs nothing, and sends an API key or a token in a header."""
+    client = anonymous_client(rig)
+
+    def add(request: AWSRequest, **_: Any) -> None:
+        for name, value in headers.items():
+            request.headers[name] = value
+
+    client.meta.events.register("request-created.s3", add)
+    return client
 
 
 def document(*statements: dict[str, Any], version: str = "2012-10-17") -> str:

@@ -18,7 +18,7 @@ from typing import Any
 from lockstep_store.wire.messages.s3 import CREATE_S3_KEY, CreateS3KeyRequest
 from tests.authenticator import Authenticator
 from tests.fakes.wsgi import Answer
-from tests.s3.people import anonymous_client, document, statement
+from tests.s3.people import anonymous_client, document, header_client, statement
 from tests.s3.rig import S3Rig
 
 PASSWORD = "correct horse"
@@ -45,11 +45,12 @@ _numbers = itertools.count(1)
 
 @dataclass(frozen=True)
 class Identity:
-    """`headers` are for the API, `s3` is a boto3 client."""
+    """`headers` are for the API, `s3` is a boto3 client that signs, `s3_by_header` one that sends those headers."""
 
     name: str
     headers: dict[str, str]
     s3: Any
+    s3_by_header: Any
 
 
 class Identities:
@@ -57,7 +58,7 @@ class Identities:
 
     def __init__(self, rig: S3Rig) -> None:
         self._rig = rig
-        self.all: dict[str, Identity] = {"anonymous": Identity("anonymous", {}, anonymous_client(rig))}
+        self.all: dict[str, Identity] = {"anonymous": self._identity("anonymous", {}, anonymous_client(rig))}
         self._expired()
         for name, role in (
             *(("stranger", "member"), ("reader", "member"), ("writer", "member"), ("read-only", "read-only")),
@@ -103,6 +104,9 @@ class Identities:
         ]
         self.all["owner"].s3.put_bucket_policy(Bucket=bucket, Policy=document(*allowed))
 
+    def _identity(self, name: str, headers: dict[str, str], s3: Any) -> Identity:
+        return Identity(name, headers, s3, header_client(self._rig, headers))
+
     def _log_in(self, name: str) -> dict[str, str]:
         body = json.dumps({"username": name, "password": PASSWORD, "create": False}).encode()
         answer = self._rig.cluster.ask_with({}, "POST", "/auth/login", body)
@@ -115,7 +119,7 @@ class Identities:
         assert self._rig.cluster.ask("POST", "/users", body).status == 201
         answer = self._rig.cluster.ask_with(self._log_in(name), "POST", "/auth/keys", b'{"name": "key"}')
         key = answer.json["key"]
-        return Identity(name, {"X-Api-Key": key}, self._rig.client(self._rig.key(key)))
+        return self._identity(name, {"X-Api-Key": key}, self._rig.client(self._rig.key(key)))
 
     def _limited(self) -> Identity:
         allowed = {"Effect": "Allow", "Action": list(READING), "Resource": "*"}
@@ -123,7 +127,7 @@ class Identities:
         assert self.ask("owner", "POST", "/auth/service-accounts", body).status == 201
         key = self.ask("owner", "POST", "/auth/service-accounts/limited/keys").json
         headers = {"Authorization": f"Bearer {key['secret']}"}
-        return Identity("limited", headers, self._rig.client((key["access_key_id"], key["secret"])))
+        return self._identity("limited", headers, self._rig.client((key["access_key_id"], key["secret"])))
 
     def _expired(self) -> None:
         """A log-in and a temporary key that nobody ended."""
@@ -135,4 +139,4 @@ class Identities:
         client = self._rig.client((made.access_key_id, made.secret, made.session_token))
         assert client.list_buckets()["Buckets"] is not None
         self._rig.cluster.pass_time(13 * 3600.0)
-        self.all["expired"] = Identity("expired", headers, client)
+        self.all["expired"] = self._identity("expired", headers, client)

@@ -14,7 +14,7 @@ from lockstep_store.wire.digest import Digest
 from lockstep_store.wire.manifest import Manifest
 from tests.fakes.wsgi import Answer
 from tests.s3.people import client_of, document, statement
-from tests.s3.rig import S3Rig
+from tests.s3.rig import ENDPOINT, S3Rig
 
 _numbers = itertools.count(1)
 
@@ -34,6 +34,14 @@ class Person:
         """One request to the API; `target` begins after /api/v1, headers are named as `X_Lockstep_Lock`."""
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         return self._rig.cluster.ask_with(self.headers | named, method, target, body)
+
+    def ask_s3(self, method: str, target: str, body: bytes = b"", **headers: str) -> Answer:
+        """One request to the S3 door, with the token in a header instead of a signature."""
+        named = {name.replace("_", "-"): value for name, value in headers.items()} | self.headers
+        if body:
+            named["Content-Length"] = str(len(body))
+        status, answered, content = self._rig.ask(method, ENDPOINT + target, named, body)
+        return Answer(status, dict(answered), content)
 
     def bucket(self) -> str:
         """A new bucket of this person's."""

@@ -22,6 +22,8 @@ from tests.security.identities import EVERYBODY, LIMITED, LIVE, MEMBERS, OWNERS,
 READ_ONLY = frozenset({"read-only"})
 """The account's policy allows it everything; its role leaves it what reads."""
 CREDENTIAL_REFUSED = {"AccessDenied", "InvalidAccessKeyId", "ExpiredToken"}
+PROOFS = ("signature", "header")
+"""A signature, or an API key or token in a header. (The key of a service account is for signatures only.)"""
 ACCOUNTS = ("ListBuckets",)
 BUCKET_MAKERS = ("CreateBucket",)
 READING = ("GetObject", "HeadBucket", "HeadObject", "ListObjectVersions", "ListObjects", "ListObjectsV2")
@@ -110,10 +112,14 @@ def request_for(everybody: Identities, operation: S3Operation) -> dict[str, Any]
     return request | REQUESTS.get(operation.name, {})
 
 
-def answered(everybody: Identities, who: str, operation: S3Operation, request: dict[str, Any]) -> tuple[int, str]:
+def answered(
+    everybody: Identities, who: str, operation: S3Operation, request: dict[str, Any], proof: str = "signature"
+) -> tuple[int, str]:
     """The answer's status, and the code of a refusal."""
+    identity = everybody.all[who]
+    client = identity.s3 if proof == "signature" else identity.s3_by_header
     try:
-        answer = everybody.all[who].s3._make_api_call(operation.name, request)
+        answer = client._make_api_call(operation.name, request)
     except ClientError as error:
         said = error.response
         return said["ResponseMetadata"]["HTTPStatusCode"], said["Error"]["Code"]
@@ -128,32 +134,39 @@ def test_every_operation_is_classified() -> None:
     assert sorted(SERVED) == implemented()
 
 
+@pytest.mark.parametrize("proof", PROOFS)
 @pytest.mark.parametrize("name", SERVED)
-def test_only_those_of_the_lists_are_served(everybody: Identities, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+def test_only_those_of_the_lists_are_served(
+    everybody: Identities, monkeypatch: pytest.MonkeyPatch, name: str, proof: str
+) -> None:
     """Each request of those who are served gets a bucket of its own, because it may change it."""
     monkeypatch.setattr(chosen_parts, "MIN_PART_BYTES", 1)
     operation = operations()[name]
     request = request_for(everybody, operation)
-    for who in sorted(EVERYBODY - SERVED[name]):
-        status, code = answered(everybody, who, operation, request)
-        wanted = CREDENTIAL_REFUSED if who in VOID else {"AccessDenied"}
-        assert (status, code in wanted or operation.method == "HEAD") == (403, True), (who, status, code)
-    for number, who in enumerate(sorted(SERVED[name])):
+    served = SERVED[name] if proof == "signature" else SERVED[name] - LIMITED
+    for who in sorted(EVERYBODY - served):
+        status, code = answered(everybody, who, operation, request, proof)
+        wanted = CREDENTIAL_REFUSED if who in VOID | (LIMITED if proof == "header" else set()) else {"AccessDenied"}
+        refusal = 400 if who == "expired" and proof == "header" else 403
+        assert (status, code in wanted or operation.method == "HEAD") == (refusal, True), (who, status, code)
+    for number, who in enumerate(sorted(served)):
         if number and operation.method not in ("GET", "HEAD"):
             request = request_for(everybody, operation)
-        status, code = answered(everybody, who, operation, request)
+        status, code = answered(everybody, who, operation, request, proof)
         assert status in (200, 204, 404) or code in NOT_THERE, (who, status, code)
         assert status != 404 or code.startswith(("NoSuch", "OwnershipControls", "ReplicationConf")), (who, code)
         assert code not in ("NoSuchBucket", "NoSuchKey"), who
 
 
+@pytest.mark.parametrize("proof", PROOFS)
 @pytest.mark.parametrize("name", sorted(set(SERVED).difference(ACCOUNTS, BUCKET_MAKERS)))
-def test_another_tenants_bucket_is_no_bucket(everybody: Identities, name: str) -> None:
+def test_another_tenants_bucket_is_no_bucket(everybody: Identities, name: str, proof: str) -> None:
     """An administrator of another tenant gets the answer for a bucket that does not exist."""
     operation = operations()[name]
     request = request_for(everybody, operation)
-    status, code = answered(everybody, "outsider", operation, request)
-    assert (status, code) == answered(everybody, "outsider", operation, request | {"Bucket": "no-such-bucket"})
+    status, code = answered(everybody, "outsider", operation, request, proof)
+    elsewhere = request | {"Bucket": "no-such-bucket"}
+    assert (status, code) == answered(everybody, "outsider", operation, elsewhere, proof)
     assert code == "NoSuchBucket" or (operation.method == "HEAD" and status == 404)
 
 

@@ -17,6 +17,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.routing import BaseConverter, PathConverter, Rule
 
 from client_proxy.core.directory_calls import Directory
+from client_proxy.doors.callers import Callers
 from client_proxy.doors.rest.access_keys import S3KeyRoutes
 from client_proxy.doors.rest.accounts import AccountRoutes
 from client_proxy.doors.rest.analytics import AnalyticsRoutes
@@ -30,7 +31,7 @@ from client_proxy.doors.rest.files import FileRoutes, Files
 from client_proxy.doors.rest.folders import FolderRoutes
 from client_proxy.doors.rest.groups import GroupRoutes
 from client_proxy.doors.rest.journal import ChangeRoutes
-from client_proxy.doors.rest.limited import Callers, limited
+from client_proxy.doors.rest.limited import limited
 from client_proxy.doors.rest.locks import LockRoutes
 from client_proxy.doors.rest.maintenance import MaintenanceRoutes
 from client_proxy.doors.rest.metrics import REQUEST_SECONDS, REQUESTS

@@ -10,6 +10,7 @@ from functools import lru_cache
 from typing import TypeVar
 from urllib.parse import parse_qs
 
+from client_proxy.doors.callers import check_credential
 from client_proxy.doors.request_access import access_of
 from client_proxy.doors.rest.json_body import read_json
 from lockstep_store.runtime.http.api import Environ
@@ -23,14 +24,12 @@ from lockstep_store.wire.errors import (
     TooLarge,
 )
 from lockstep_store.wire.manifest import MAX_FILE_BYTES
-from lockstep_store.wire.messages.s3_access import OWN_PREFIXES as S3_DOOR_ONLY
 from lockstep_store.wire.names import check_bucket, check_path
 
 T = TypeVar("T")
 
 MAX_QUERY_BYTES = 16 * 1024
 MAX_HEADER_BYTES = 8192
-MAX_CREDENTIAL_BYTES = 512
 UPLOAD_BLOCK_BYTES = 256 * 1024
 
 _known_bucket = lru_cache(maxsize=1024)(check_bucket)
@@ -67,14 +66,7 @@ class RestRequest(DrainableRequest):
             raise NotLoggedIn(
                 "you must log in: send a token as 'Authorization: Bearer <token>', or an API key as 'X-Api-Key: <key>'"
             )
-        if credential.startswith(S3_DOOR_ONLY):
-            # A signature is valid for one request only, and only the S3 door has that request.
-            raise NotLoggedIn("a signature is not accepted here: send a token or an API key")
-        if len(credential) > MAX_CREDENTIAL_BYTES:
-            raise NotLoggedIn(
-                "the credential is too long to be a token or an API key: check that it was copied correctly"
-            )
-        return credential
+        return check_credential(credential)
 
     def access(self) -> str:
         """The credential, with what policies may ask about the request: address, transport, agent and referer."""

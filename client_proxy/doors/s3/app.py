@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Protocol
 
 from client_proxy.core.directory_calls import Directory
+from client_proxy.doors.callers import Callers
 from client_proxy.doors.s3.auth.gate import Gate
 from client_proxy.doors.s3.buckets.buckets import BucketHandlers
 from client_proxy.doors.s3.buckets.configurations import ConfigurationHandlers
 from client_proxy.doors.s3.buckets.cors import Cors
 from client_proxy.doors.s3.buckets.lifecycle import LifecycleHandlers
+from client_proxy.doors.s3.buckets.posted_bucket import PostedBuckets
 from client_proxy.doors.s3.call import BrowserHandlers
 from client_proxy.doors.s3.door import S3Door
 from client_proxy.doors.s3.events.access_log import AccessLog
@@ -29,7 +32,7 @@ from client_proxy.doors.s3.objects.post_form import PostForm
 from client_proxy.doors.s3.objects.put_object import PutFiles, PutHandlers
 from client_proxy.doors.s3.objects.rename_object import RenameHandlers
 from client_proxy.doors.s3.objects.tagging import TaggingHandlers
-from client_proxy.doors.s3.protocol.routing import POST_FORM, PREFLIGHT, QUERY, UNSIGNED_QUERY
+from client_proxy.doors.s3.protocol.routing import POST_FORM, POSTED_BUCKET, PREFLIGHT, QUERY, UNSIGNED_QUERY
 from client_proxy.doors.s3.query.api import QueryApi, QueryHandlers
 from client_proxy.doors.s3.query.iam import IamHandlers, IamKeyHandlers
 from client_proxy.doors.s3.query.sts import StsHandlers
@@ -62,16 +65,16 @@ def create_door(
     `domain` is that of virtual-host addresses. With `list_shared`, ListBuckets names buckets of others, too. The caller
     runs the steps of `access_log`. `limits`: rate limits; none by default.
     """
-    gate = Gate(lambda request: directory.call(S3_SIGNING_KEY, request), clock.wall, clock.monotonic)
+    gate = Gate(partial(directory.call, S3_SIGNING_KEY), Callers(directory).identify, clock.wall, clock.monotonic)
     settings = StoredSettings(directory)
     cors = Cors(settings, directory, clock.monotonic)
-    put = PutHandlers(files)
-    query = QueryApi(query_handlers(directory), clock.wall)
+    put, buckets = PutHandlers(files), BucketHandlers(directory, list_shared=list_shared)
+    query = QueryApi(query_handlers(directory), clock.wall).answer
     browsers: BrowserHandlers = {
         PREFLIGHT: cors.preflight,
         POST_FORM: PostForm(gate, put, clock.wall).answer,
-        QUERY: query.answer,
-        UNSIGNED_QUERY: query.answer,
+        POSTED_BUCKET: PostedBuckets(gate, buckets.create).answer,
+        **dict.fromkeys((QUERY, UNSIGNED_QUERY), query),
     }
     handlers = {
         **cors.handlers(),
@@ -86,7 +89,7 @@ def create_door(
         **PartHandlers(files, directory).handlers(),
         **AttributeHandlers(files).handlers(),
         **ListingHandlers(files).handlers(),
-        **BucketHandlers(directory, list_shared=list_shared).handlers(),
+        **buckets.handlers(),
         **BucketLoggingHandlers(settings, access_log.forget).handlers(),
         **AclHandlers(settings).handlers(),
         **PolicyHandlers(settings).handlers(),

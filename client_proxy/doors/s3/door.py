@@ -69,8 +69,8 @@ _ENCRYPTION = frozenset({"ServerSideEncryption", "SSECustomerAlgorithm"})
 class S3Door:
     """The WSGI application. `domain` is that of virtual-host addresses (`bucket.domain`), empty for path-style only.
 
-    `browsers` handle what only browsers send, by the names in `routing`. `cors_headers` are added to every other reply
-    to a request with an Origin. `limits` finds an operation's rate limits, if it has any, by its name.
+    `browsers` handle what S3's description lacks, by the names in `routing`. `cors_headers` are added to every other
+    reply to a request with an Origin. `limits` finds an operation's rate limits, if it has any, by its name.
     """
 
     def __init__(

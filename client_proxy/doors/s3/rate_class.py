@@ -7,7 +7,7 @@ from functools import cache
 
 from client_proxy.doors.s3.protocol.description import S3Operation
 from client_proxy.doors.s3.protocol.operations import operations
-from client_proxy.doors.s3.protocol.routing import POST_FORM, PREFLIGHT, QUERY, UNSIGNED_QUERY
+from client_proxy.doors.s3.protocol.routing import POST_FORM, POSTED_BUCKET, PREFLIGHT, QUERY, UNSIGNED_QUERY
 from client_proxy.rate_limits.limiter import ClassLimits, RateLimits
 from client_proxy.rate_limits.rules import RateClass
 
@@ -32,7 +32,7 @@ def limits_by_operation(limits: RateLimits) -> Callable[[str], ClassLimits | Non
     def by_name(name: str) -> ClassLimits | None:
         if name in (POST_FORM, PREFLIGHT):
             return limits.of("write" if name == POST_FORM else "read")
-        if name == QUERY:
+        if name in (QUERY, POSTED_BUCKET):
             return limits.of("admin")
         if name == UNSIGNED_QUERY:
             return limits.of("login")

@@ -25,6 +25,7 @@ from lockstep_store.wire.messages.s3 import S3Proof, SigningKeyReply, SigningKey
 NOW = datetime.datetime(2026, 11, 21, 12, 0, 0)
 SECONDS = NOW.replace(tzinfo=datetime.UTC).timestamp()
 KEYS = {"AKID": "secret", "OTHER": "another secret"}
+TOKENS = {"lsk_key": "ann", "lst_token": "ben"}
 OPERATIONS = sorted(operations().values(), key=lambda one: one.name)
 
 
@@ -34,7 +35,7 @@ class Door:
     def __init__(self) -> None:
         self.now = SECONDS
         self.reached: list[S3Call] = []
-        gate = Gate(self._key, lambda: self.now, lambda: 0.0)
+        gate = Gate(self._key, self._caller, lambda: self.now, lambda: 0.0)
         self.door = S3Door(gate, {one.name: self._handle for one in OPERATIONS}, proxy_id="1")
 
     def _key(self, request: SigningKeyRequest) -> SigningKeyReply:
@@ -42,6 +43,11 @@ class Door:
             raise NotLoggedIn("there is no such key")
         key = signing_key(KEYS[request.access_key_id], request.date, request.region)
         return SigningKeyReply(key.hex(), request.access_key_id.lower())
+
+    def _caller(self, credential: str) -> tuple[str, str]:
+        if credential not in TOKENS:
+            raise NotLoggedIn("the token or API key is not valid")
+        return TOKENS[credential], "hashed"
 
     def _handle(self, call: S3Call) -> dict[str, Any]:
         self.reached.append(call)
@@ -172,6 +178,72 @@ def test_who_shows_nothing_is_nobody(door: Door) -> None:
     assert door.reached[0].principal.credential == ""
 
 
+def shows(operation: S3Operation, **headers: str) -> AWSRequest:
+    """An unsigned request with these headers."""
+    request = unsigned(operation)
+    for name, value in headers.items():
+        request.headers[name.replace("_", "-")] = value
+    return request
+
+
+@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda one: one.name)
+def test_an_api_key_or_a_token_stands_for_a_signature(door: Door, operation: S3Operation) -> None:
+    """Every operation may have one in a header; it goes to the directory as it came."""
+    for headers, account in (({"X_Api_Key": "lsk_key"}, "ann"), ({"Authorization": "bearer lst_token"}, "ben")):
+        door.reached.clear()
+        status, body = door.ask(shows(operation, **headers))
+        if door.reached:
+            principal = door.reached[0].principal
+            assert (principal.account, principal.access_key) == (account, "")
+            assert principal.credential in headers.get("X_Api_Key", headers.get("Authorization", ""))
+        else:
+            assert status == 400, body
+
+
+WRONG_SHOWN = {
+    "unknown": {"X_Api_Key": "lsk_other"},
+    "unknown token": {"Authorization": "Bearer lst_other"},
+    "empty": {"X_Api_Key": ""},
+    "empty token": {"Authorization": "Bearer "},
+    "made by a door": {"X_Api_Key": "lsa_{}"},
+    "too long": {"X_Api_Key": "lsk_" + "x" * 600},
+    "not ASCII": {"X_Api_Key": "lsk_\u00e9"},
+}
+
+
+@pytest.mark.parametrize("headers", WRONG_SHOWN.values(), ids=WRONG_SHOWN)
+def test_a_wrong_key_or_token_gets_to_no_handler(headers: dict[str, str]) -> None:
+    """For every operation: it is refused, and not taken for an anonymous request."""
+    for operation in OPERATIONS:
+        door = Door()
+        status, body = door.ask(shows(operation, **headers))
+        assert (status, door.reached) == (403, []), operation.name
+        assert operation.method == "HEAD" or b"<Code>InvalidAccessKeyId</Code>" in body
+
+
+def test_two_proofs_in_one_request_are_refused(door: Door) -> None:
+    """A key beside a signature in the header, in the query, or beside a token: nobody must guess whose it is."""
+    operation = operations()["GetObject"]
+    for request in (
+        by_header(operation),
+        by_query(operation),
+        shows(operation, Authorization="Bearer lst_token"),
+    ):
+        request.headers["X-Api-Key"] = "lsk_key"
+        assert (door.ask(request)[0], door.reached) == (400, [])
+    presigned = by_query(operation)
+    presigned.headers["Authorization"] = "Bearer lst_token"
+    assert (door.ask(presigned)[0], door.reached) == (400, [])
+
+
+def test_basic_and_cookies_prove_nothing_here(door: Door) -> None:
+    """A browser sends both by itself, also from other people's pages."""
+    assert door.ask(shows(operations()["GetObject"], Authorization="Basic YW5uOmxza19rZXk="))[0] == 400
+    assert door.reached == []
+    door.ask(shows(operations()["GetObject"], Cookie="__Host-lockstep-session=lst_token"))
+    assert door.reached[0].principal.anonymous
+
+
 def test_version_2_is_refused_with_advice(door: Door) -> None:
     """The retired signature is named, not taken for an anonymous request."""
     request = unsigned(operations()["GetObject"])
@@ -183,7 +255,7 @@ def test_version_2_is_refused_with_advice(door: Door) -> None:
 
 def test_what_has_no_handler_is_not_implemented_behind_the_gate() -> None:
     """An operation that is not built is said to be so, and only to who proved a key."""
-    gate = Gate(Door()._key, lambda: SECONDS, lambda: 0.0)
+    gate = Gate(Door()._key, Door()._caller, lambda: SECONDS, lambda: 0.0)
     door = Door()
     door.door = S3Door(gate, {}, proxy_id="1")
     operation = operations()["GetBucketWebsite"]

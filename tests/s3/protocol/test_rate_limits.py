@@ -12,7 +12,8 @@ from client_proxy.doors.s3.protocol.operations import operations
 from client_proxy.doors.s3.rate_class import rate_class_of
 from tests.fakes.rate_counts import LastingCounts, lasting_limits
 from tests.s3.people import client_of
-from tests.s3.rig import S3Rig
+from tests.s3.post_forms import BOUNDARY, form
+from tests.s3.rig import ENDPOINT, S3Rig
 
 
 def made(tmp_path: Path, *rules: str) -> tuple[S3Rig, LastingCounts]:
@@ -76,6 +77,29 @@ def test_accounts_and_buckets_have_their_own_counts(tmp_path: Path) -> None:
         assert refusal(eve.put_object, Bucket="shared", Key="a", Body=b"1").response["Error"]["Code"] == "AccessDenied"
         assert refusal(eve.put_object, Bucket="shared", Key="a", Body=b"1").response["Error"]["Code"] == "SlowDown"
         assert counts.taken["write=3/minute/account", "eve"] == 2
+    finally:
+        rig.close()
+
+
+def test_an_api_key_has_a_count_of_its_own(tmp_path: Path) -> None:
+    """It counts for its account, too, for forms and buckets in JSON as for other requests; a wrong one for nobody."""
+    rig, counts = made(tmp_path, "write=3/minute/key", "write=4/minute/account", "admin=1/minute/key")
+    try:
+        log_in = rig.cluster.log_in("ann")
+        made_key = rig.cluster.ask_with(log_in, "POST", "/auth/keys", b'{"name": "curl"}').json["key"]
+
+        def send(method: str, path: str, body: bytes, key: str = made_key, content_type: str = "text/plain") -> int:
+            headers = {"X-Api-Key": key, "Content-Type": content_type, "Content-Length": str(len(body))}
+            return rig.ask(method, ENDPOINT + path, headers, body)[0]
+
+        new = b'{"bucket_name": "anns"}'
+        posted = ("POST", "/anns/", form([("file", b"1")]))
+        assert [send("POST", "/", new, content_type="application/json") for _ in range(2)] == [200, 503]
+        assert send(*posted, content_type=f"multipart/form-data; boundary={BOUNDARY}") == 204
+        assert [send("PUT", "/anns/a", b"1") for _ in range(3)] == [200, 200, 503]
+        assert [send("PUT", "/anns/a", b"1", "lsk_wrong") for _ in range(3)] == [403] * 3
+        assert [name for (rule, name) in counts.taken if rule.endswith("account")] == ["ann"]
+        assert all(made_key not in name for _, name in counts.taken)
     finally:
         rig.close()
 

@@ -139,7 +139,7 @@ def _condition_keys(request: S3Request, principal: Principal, values: Values) ->
         keys["s3:authtype"] = ["REST-HEADER" if claim.form == "header" else "REST-QUERY-STRING"]
         keys["s3:x-amz-content-sha256"] = [claim.payload]
         keys["s3:signatureage"] = [str(max(0, int(1000 * (principal.seen_at - read_amz_date(claim.amz_date)))))]
-    elif not principal.anonymous:
+    elif principal.access_key:
         keys["s3:signatureversion"] = ["AWS4-HMAC-SHA256"]
         keys["s3:authtype"] = ["POST"]
     source = keys.get("s3:x-amz-copy-source")

@@ -32,6 +32,8 @@ _SESSION_TOKEN = re.compile(r"[!-~]{0,2048}")
 _SIGNATURE = re.compile(r"[0-9a-f]{64}")
 _AMZ_DATE = re.compile(r"[0-9]{8}T[0-9]{6}Z")
 _EXPIRES = re.compile(r"[0-9]{1,9}")
+_QUERY_PROOF = frozenset({"X-Amz-Algorithm", "X-Amz-Signature", "X-Amz-Credential"})
+"""Arguments of which each claims that the address is presigned."""
 _QUERY_NAMES = ("X-Amz-Algorithm", "X-Amz-Credential", "X-Amz-Date", "X-Amz-Expires", "X-Amz-SignedHeaders")
 
 Header = Callable[[str], str | None]
@@ -66,6 +68,19 @@ class Claim:
     session_token: str = ""
 
 
+def read_credential(arguments: Sequence[tuple[str, str]], header: Header) -> str | None:
+    """The token or API key in the headers, as sent; None if there is none. S3Error if the request also shows another
+    proof: nobody should have to know which one counts."""
+    authorization, key = header("authorization"), header("x-api-key")
+    scheme, _, token = (authorization or "").strip().partition(" ")
+    is_bearer = scheme.lower() == "bearer"
+    if key is None and not is_bearer:
+        return None
+    if (key is not None and authorization is not None) or any(name in _QUERY_PROOF for name, _ in arguments):
+        raise S3Error("InvalidArgument", "send either an API key, or a token as Bearer, or a signature, not several")
+    return token.strip() if is_bearer else key
+
+
 def read_claim(arguments: Sequence[tuple[str, str]], header: Header) -> Claim | None:
     """The claim in the headers or the query; None for an anonymous request.
 
@@ -74,7 +89,7 @@ def read_claim(arguments: Sequence[tuple[str, str]], header: Header) -> Claim | 
     """
     authorization = header("authorization")
     names = {name for name, _ in arguments}
-    by_query = "X-Amz-Algorithm" in names or "X-Amz-Signature" in names or "X-Amz-Credential" in names
+    by_query = not _QUERY_PROOF.isdisjoint(names)
     if authorization is not None and by_query:
         raise S3Error("InvalidArgument", "sign either in the Authorization header or in the query, not in both")
     if authorization is not None:
@@ -110,7 +125,7 @@ def _from_header(
     if scheme == "AWS":
         raise _version_2()
     if scheme != ALGORITHM:
-        raise S3Error("InvalidArgument", f"the Authorization header must begin with {ALGORITHM}")
+        raise S3Error("InvalidArgument", f"the Authorization header must begin with {ALGORITHM}, or with Bearer")
     parts = dict(part.strip().partition("=")[::2] for part in rest.split(","))
     try:
         credential, signed, signature = parts["Credential"], parts["SignedHeaders"], parts["Signature"]

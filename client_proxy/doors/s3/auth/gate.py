@@ -1,8 +1,9 @@
 """Gate: identifies the principal of every S3 request.
 
-An unsigned request is anonymous, and policies and ACLs decide about it. A signature is checked here, with the day's
-signing key from the directory, and again by the directory with every call that is made for the request. So a revoked
-key stops working there at once, and a handler that calls no directory is protected too.
+A signature is checked here, with the day's signing key from the directory, and again by the directory with every call
+that is made for the request. So a revoked key stops working there at once, and a handler that calls no directory is
+protected too. The same holds for the API key or token that a request may have in a header instead. A request without
+either is anonymous, and policies and ACLs decide about it.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from client_proxy.doors.callers import check_credential
 from client_proxy.doors.s3.auth import claims, signature
 from client_proxy.doors.s3.auth.claims import Claim, Scope
 from client_proxy.doors.s3.auth.presigned_headers import presigned_headers
@@ -25,6 +27,8 @@ MAX_KNOWN = 10_000
 _KEY_REFUSALS = (("expired", "ExpiredToken"), ("token", "InvalidToken"))
 
 AskKey = Callable[[SigningKeyRequest], SigningKeyReply]
+AskCaller = Callable[[str], tuple[str, str]]
+"""Returns the account of a token or API key, and its name for rate limits."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,7 @@ class Principal:
     credential: str = ""
     account: str = ""
     access_key: str = ""
+    """The key that signed the request; empty for one with an API key or a token."""
     claim: Claim | None = None
     key: bytes = b""
     seen_at: float = 0.0
@@ -50,14 +55,21 @@ ANONYMOUS = Principal()
 class Gate:
     """Thread-safe. `wall` is seconds since 1970, by which a signature's age is judged; `monotonic` ages the keys."""
 
-    def __init__(self, ask_key: AskKey, wall: Callable[[], float], monotonic: Callable[[], float]) -> None:
+    def __init__(
+        self, ask_key: AskKey, ask_caller: AskCaller, wall: Callable[[], float], monotonic: Callable[[], float]
+    ) -> None:
         self._ask_key = ask_key
+        self._ask_caller = ask_caller
         self._wall = wall
         self._monotonic = monotonic
         self._keys: ExpiringMap[tuple[Scope, str], tuple[bytes, str]] = ExpiringMap(MAX_KNOWN, KEEP_SECONDS, monotonic)
 
     def identify(self, request: S3Request) -> Principal:
-        """The principal of `request`. S3Error when its signature is malformed, too old or wrong."""
+        """The principal of `request`. S3Error when its signature is malformed, too old or wrong, NotLoggedIn when its
+        API key or token is."""
+        caller = self.identify_caller(request)
+        if caller is not None:
+            return caller
         header = request.signed_headers
         claim = claims.read_claim(request.argument_list, header)
         if claim is None:
@@ -74,6 +86,17 @@ class Gate:
             request.add_headers(presigned_headers(request.argument_list))
         request.identified(account, claim.scope.access_key)
         return Principal(proof.encode(), account, claim.scope.access_key, claim, key, now)
+
+    def identify_caller(self, request: S3Request) -> Principal | None:
+        """The principal whose API key or token is in the headers; None if there is none."""
+        credential = claims.read_credential(request.argument_list, request.get)
+        if credential is None:
+            return None
+        if not credential:
+            raise NotLoggedIn("the API key or token is empty: check that it was copied correctly")
+        account, key = self._ask_caller(check_credential(credential))
+        request.identified(account, key)
+        return Principal(credential, account)
 
     def identify_form(self, fields: Mapping[str, str]) -> Principal:
         """The principal who signed a form's policy. S3Error when the signature is wrong."""

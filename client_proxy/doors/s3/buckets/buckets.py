@@ -57,7 +57,7 @@ class BucketHandlers:
     def list(self, call: S3Call) -> Values:
         """The account's own buckets, by name, in pages; with a setting, also other people's that it may use."""
         if call.principal.anonymous:
-            raise S3Error("AccessDenied", "sign the request: only accounts can list buckets")
+            raise S3Error("AccessDenied", "sign the request, or send an API key: only accounts can list buckets")
         check_echoed(call, ("Prefix", "ContinuationToken"))
         found = self._directory.call(BUCKETS, BucketsRequest(call.credential)).buckets
         if not self._list_shared:

@@ -1,4 +1,5 @@
-"""PostObject: an HTML form that a browser sends, with a policy that the owner of a key has signed.
+"""PostObject: an HTML form that a browser sends, with a policy that the owner of a key has signed; or one that a
+program sends with an API key or a token, which then needs no policy.
 
 The form becomes the call of a PUT, so metadata, tags, checksums and encryption work as they do there. `form_body` reads
 the body, `post_policy` judges the policy, the gate checks the signature, and `put_object` saves.
@@ -63,20 +64,28 @@ class PostForm:
 
     def answer(self, request: S3Request) -> RawReply:
         """The reply to one form. The file is read only after policy and signature were accepted."""
-        if request.get("Authorization") is not None:
-            raise S3Error("InvalidRequest", "a form is signed by its fields; leave out the Authorization header")
+        caller = self._gate.identify_caller(request)
+        if caller is None and request.get("Authorization") is not None:
+            raise S3Error(
+                "InvalidRequest",
+                "a form is signed by its fields, or sent with X-Api-Key or a Bearer token: leave out this "
+                "Authorization header",
+            )
         form = PostedForm(request.get("Content-Type") or "", request.read)
         fields = form.fields
+        filename = re.split(r"[/\\]", form.filename)[-1]
+        if caller is not None and filename:
+            fields.setdefault("key", "${filename}")
         if not fields.get("key"):
             raise _missing("key")
-        filename = re.split(r"[/\\]", form.filename)[-1]
         fields["key"] = fields["key"].replace("${filename}", filename)
         if fields.setdefault("bucket", request.bucket) != request.bucket:
             raise S3Error("InvalidArgument", "the field bucket names another bucket", ArgumentName="bucket")
         check_key(fields["key"])
         policy = self._policy(fields)
-        principal = self._gate.identify_form(fields) if policy else ANONYMOUS
-        request.identified(principal.account, principal.access_key)
+        if caller is not None and policy is not None:
+            raise S3Error("InvalidRequest", "send the form either with an API key or token, or with a policy")
+        principal = caller or self._signer(request, fields, policy)
         if policy is not None:
             policy.check(fields, self._wall())
         call = self._call(request, principal, fields)
@@ -86,6 +95,11 @@ class PostForm:
         saved = self._objects.save(write, body, size=None)
         call.headers.append(copies_header(saved.copies))
         return self._reply(request, call, fields, saved.values)
+
+    def _signer(self, request: S3Request, fields: dict[str, str], policy: PostPolicy | None) -> Principal:
+        principal = self._gate.identify_form(fields) if policy else ANONYMOUS
+        request.identified(principal.account, principal.access_key)
+        return principal
 
     def _policy(self, fields: dict[str, str]) -> PostPolicy | None:
         if "awsaccesskeyid" in fields or "signature" in fields:

@@ -55,7 +55,7 @@ def _bad_name(code: str, error: e.LockstepError) -> S3Error:
 
 
 def _not_signed(code: str, _: e.LockstepError) -> S3Error:
-    return S3Error(code, "sign the request: this is not public")
+    return S3Error(code, "sign the request, or send an API key: this is not public")
 
 
 def _locked(code: str, error: e.LockstepError) -> S3Error:

@@ -17,6 +17,8 @@ from client_proxy.doors.s3.protocol.s3_errors import S3Error
 POST_FORM = "PostObject"
 PREFLIGHT = "Preflight"
 """Two requests that only browsers send and the description lacks: an HTML form's upload, and a CORS preflight."""
+POSTED_BUCKET = "PostBucket"
+"""A bucket that is created by a name in JSON, as older stores have it."""
 QUERY = "Query"
 """Any signed request to STS or IAM."""
 UNSIGNED_QUERY = "UnsignedQuery"
@@ -24,6 +26,7 @@ UNSIGNED_QUERY = "UnsignedQuery"
 
 Level = str
 _FORM = "application/x-www-form-urlencoded"
+_JSON = "application/json"
 _WRITES = frozenset({"PUT", "POST", "DELETE"})
 _UPLOAD = "uploadId"
 """Names a resource, an upload in progress, although the description calls it an option."""
@@ -46,8 +49,12 @@ def name_operation(
         return PREFLIGHT
     if method == "POST" and level == "bucket" and (header("content-type") or "").startswith("multipart/form-data"):
         return POST_FORM
-    if method == "POST" and level == "service" and (header("content-type") or "").startswith(_FORM):
-        return UNSIGNED_QUERY if header("authorization") is None else QUERY
+    if method == "POST" and level == "service":
+        content_type = header("content-type") or ""
+        if content_type.startswith(_FORM):
+            return UNSIGNED_QUERY if header("authorization") is None else QUERY
+        if content_type.startswith(_JSON):
+            return POSTED_BUCKET
     for operation in _candidates(method, level):
         if _has_arguments(operation, arguments) and _has_needs(operation, arguments, header):
             return operation.name
