@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import random
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -13,9 +13,11 @@ import pytest
 from file_server.store.chunk_store import Fence
 from file_server.store.local.chunk_store import LocalChunkStore
 from file_server.store.local.disk_layout import DiskLayout
+from file_server.store.local.index_transaction import IndexTransaction
 from lockstep_store.runtime.storage.sealing import KeyRing, Sealer
 from lockstep_store.wire.errors import TicketRefused
 from tests.fakes.blobs import get, put
+from tests.waiting import wait_until
 
 
 @pytest.fixture
@@ -26,33 +28,50 @@ def store(tmp_path: Path) -> Iterator[LocalChunkStore]:
     store.close()
 
 
-def test_concurrent_writes_share_commits(store: LocalChunkStore, seed: int) -> None:
-    """Many writers at once cost far fewer commits than there are writes."""
+@contextmanager
+def held_commit(store: LocalChunkStore, writers: int) -> Iterator[None]:
+    """Hold a commit until so many writes of the block wait for the next one."""
+    begun, gate = threading.Event(), threading.Event()
+
+    def hold(_: IndexTransaction) -> None:
+        begun.set()
+        assert gate.wait(60)
+
+    holding = threading.Thread(target=store._index.submit, args=(hold,))
+    holding.start()
+    assert begun.wait(60)
+    try:
+        yield
+        wait_until(lambda: len(store._index._commits._queue) == writers, what="the waiting writes")
+    finally:
+        gate.set()
+        holding.join()
+
+
+def test_concurrent_writes_share_commits(store: LocalChunkStore) -> None:
+    """What arrives during a commit shares the next one."""
     commits: list[str] = []
     store._index._writer.set_trace_callback(lambda text: commits.append(text) if text == "COMMIT" else None)
-    contents = [random.Random(seed + number).randbytes(2000) for number in range(400)]
+    contents = [b"content %d" % number for number in range(32)]
     with ThreadPoolExecutor(32) as pool:
-        digests = list(pool.map(lambda data: put(store, data), contents))
-    assert len(commits) < len(contents) / 2
-    store._index._writer.set_trace_callback(None)
+        with held_commit(store, 32):
+            writes = [pool.submit(put, store, content) for content in contents]
+        digests = [write.result() for write in writes]
+    assert len(commits) == 2
     assert [get(store, digest) for digest in digests] == contents
 
 
 def test_one_refused_write_spoils_no_other_in_its_commit(store: LocalChunkStore) -> None:
     """Writers that share a commit share neither refusals nor the undoing of them."""
     put(store, b"lock 5", Fence("files/a", 5))
-    gate = threading.Event()
-    holding = threading.Thread(target=lambda: store._index.submit(lambda _: gate.wait(60)))
-    holding.start()
     with ThreadPoolExecutor(8) as pool:
-        good = [pool.submit(put, store, b"good %d" % number, None) for number in range(4)]
-        bad = [pool.submit(put, store, b"bad %d" % number, Fence("files/a", 4)) for number in range(4)]
-        gate.set()
+        with held_commit(store, 8):
+            good = [pool.submit(put, store, b"good %d" % number, None) for number in range(4)]
+            bad = [pool.submit(put, store, b"bad %d" % number, Fence("files/a", 4)) for number in range(4)]
         for future in bad:
             with pytest.raises(TicketRefused):
                 future.result()
         for number, future in enumerate(good):
             assert get(store, future.result()) == b"good %d" % number
-    holding.join()
     assert store.totals.blobs == 5
     assert store.totals.chunks == 5
