@@ -43,6 +43,7 @@ from directory_server.metadata.statements.search import EMPTY
 from directory_server.metadata.statements.totals import COUNT_AGAIN
 from directory_server.read_leases.lasting import GRANTED
 from directory_server.read_leases.lasting import MARK as LEASES_MARK
+from lockstep_store.runtime.storage.sqlite_files import open_database
 from lockstep_store.wire.backup_file import check, read_header
 from lockstep_store.wire.codec import encode
 from lockstep_store.wire.errors import Conflict, Damaged, LockstepError, SetupError
@@ -172,7 +173,7 @@ def _unpack(file: Path, prepared: Path) -> None:
 def _replay(prepared: Path, info: BackupInfo, records: Iterable[RedoBatch]) -> BackupInfo:
     """Add the records to the backup; what is in it then."""
     try:
-        with closing(sqlite3.connect(prepared, isolation_level=None)) as db:
+        with closing(open_database(prepared, isolation_level=None)) as db:
             if count_rows(db) != info.rows:
                 raise Damaged("the backup has other rows than when it was made; use another one")
             made_at = replay(db, records) or info.made_at
@@ -194,14 +195,14 @@ def _replay(prepared: Path, info: BackupInfo, records: Iterable[RedoBatch]) -> B
 def _prepare(prepared: Path, beginning: _Beginning, now: float, rows: dict[str, int] | None = None) -> None:
     """Check the metadata, upgrade its schema, and make it safe to start from."""
     try:
-        with closing(sqlite3.connect(prepared, isolation_level=None)) as db:
+        with closing(open_database(prepared, isolation_level=None)) as db:
             defects = find_defects(db)
             if not defects and rows is not None and count_rows(db) != rows:
                 defects = ["its row counts differ from those in its header"]
         if defects:
             raise Damaged(f"the metadata is damaged ({defects[0]}); restore another backup")
         bring_up_to_date(prepared)
-        with closing(sqlite3.connect(prepared, isolation_level=None)) as db:
+        with closing(open_database(prepared, isolation_level=None)) as db:
             db.execute("BEGIN IMMEDIATE")
             _make_safe(db, beginning, now)
             db.execute("COMMIT")
@@ -322,7 +323,7 @@ def _keep_aside(metadata: Path, now: float) -> Path:
     kept = metadata.with_name(f"{metadata.name}.replaced-{time.strftime('%Y%m%d-%H%M%S', time.gmtime(now))}")
     if kept.exists():
         raise Conflict(f"{kept} exists; try again in a second")
-    with suppress(sqlite3.Error, LockstepError), closing(sqlite3.connect(metadata, isolation_level=None)) as old:
+    with suppress(sqlite3.Error, LockstepError), closing(open_database(metadata, isolation_level=None)) as old:
         old.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
     forget_checks(metadata)  # the old pages' checksums would make the new metadata look damaged
     # SQLite would replay a log that stayed into the new metadata. What the checkpoint left moves with the old.

@@ -6,6 +6,8 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+from lockstep_store.runtime.storage.sqlite_files import open_database
+
 SCHEMA_REVISION = "0030"
 """The newest migration."""
 
@@ -25,7 +27,7 @@ def bring_up_to_date(path: Path) -> None:
 def _revision(path: Path) -> str:
     """Return the file's schema revision; empty if it cannot be read, and `upgrade` finds out why."""
     try:
-        with closing(sqlite3.connect(path)) as connection:
+        with closing(open_database(path)) as connection:
             connection.execute("PRAGMA journal_mode = WAL").close()  # a restored backup has no log yet
             (revision,) = connection.execute("SELECT version_num FROM alembic_version").fetchone() or ("",)
     except sqlite3.Error:

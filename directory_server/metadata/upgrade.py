@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import sqlite3
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from sqlalchemy.exc import DatabaseError, OperationalError
 from sqlalchemy.pool import NullPool
 
 from directory_server.metadata.statements.redo import BREAK_CHAIN, CHAIN_BYTES
+from lockstep_store.runtime.storage.sqlite_files import open_database
 from lockstep_store.wire.crash_points import crash_point
 from lockstep_store.wire.errors import StorageFormatError, Unavailable
 
@@ -24,7 +26,7 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 
 def upgrade(path: Path) -> None:
     """Apply the migrations that `path` lacks, each in a transaction. Safe to repeat, durable on return."""
-    engine = create_engine(f"sqlite:///{path}", poolclass=NullPool)
+    engine = create_engine("sqlite://", creator=partial(open_database, path), poolclass=NullPool)
     event.listen(engine, "connect", _prepare)
     event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
     try:

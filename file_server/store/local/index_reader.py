@@ -15,6 +15,7 @@ from file_server.store.chunk_store import BlobRow
 from file_server.store.local import index_values as value
 from file_server.store.local.index_transaction import DAMAGED, lengths_among
 from file_server.store.local.sealed_names import SealedNames
+from lockstep_store.runtime.storage.sqlite_files import open_database
 from lockstep_store.wire.codec import decoder
 from lockstep_store.wire.digest import Digest
 from lockstep_store.wire.errors import BadDigest
@@ -281,7 +282,7 @@ def _note(encoded: bytes) -> CommitNote:
 
 def connect(path: Path, cache_kib: int) -> sqlite3.Connection:
     """Open a connection to the index file. Raises sqlite3.Error."""
-    connection = sqlite3.connect(path, timeout=30.0, isolation_level=None, check_same_thread=False)
+    connection = open_database(path, timeout=30.0, isolation_level=None, check_same_thread=False)
     try:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")

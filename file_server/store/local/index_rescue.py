@@ -29,6 +29,7 @@ from file_server.store.local.index_transaction import FILE, HEAD_BYTES, INLINE, 
 from file_server.store.local.index_upgrade import key_is_missing
 from file_server.store.local.sealed_names import NAME_BYTES, SealedNames
 from lockstep_store.runtime.storage.sealing import Sealer, write_durably
+from lockstep_store.runtime.storage.sqlite_files import open_database
 from lockstep_store.runtime.tracing import log
 from lockstep_store.wire.codec import decoder
 from lockstep_store.wire.digest import DIGEST_BYTES, Digest, chunk_digest
@@ -140,8 +141,7 @@ class _Rescue:
         self._index = index
 
     def run(self, old: Path) -> None:
-        with closing(sqlite3.connect(old)) as db:
-            db.execute("PRAGMA query_only = ON")
+        with closing(_opened(old)) as db:
             for table, column in _tables(db, "chunk"):
                 self._in_batches(self._chunks(db, table, column), IndexTransaction.put_chunk)
             self._in_batches(self._files(), IndexTransaction.put_chunk)
@@ -250,6 +250,18 @@ def _put_sealed_fence(tx: IndexTransaction, row: Row) -> None:
 def _put_seen(tx: IndexTransaction, row: Row) -> None:
     name, number = row
     tx.remember(str(name), int(number))
+
+
+def _opened(old: Path) -> sqlite3.Connection:
+    """Open the old index; an empty database instead if its schema cannot be read."""
+    try:
+        db = open_database(old)
+    except sqlite3.Error as error:
+        if not is_malformed(error):
+            raise
+        return sqlite3.connect(":memory:")
+    db.execute("PRAGMA query_only = ON")
+    return db
 
 
 def _tables(db: sqlite3.Connection, table: str) -> Iterator[tuple[str, str]]:

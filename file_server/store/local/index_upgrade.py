@@ -16,6 +16,7 @@ from file_server.store.local.disk_layout import DiskLayout
 from file_server.store.local.index_schema import KEYS_COUNTED, NAMES_SEALED, SEALED_UNDER
 from file_server.store.local.index_transaction import DAMAGED
 from file_server.store.local.sealed_names import SealedNames
+from lockstep_store.runtime.storage.sqlite_files import open_database
 from lockstep_store.runtime.storage.write_ahead_log import make_log_durable
 from lockstep_store.wire.errors import StorageFormatError
 
@@ -54,7 +55,7 @@ def copied_key(layout: DiskLayout) -> bytes | None:
         with suppress(sqlite3.Error, OSError):
             if path.exists():
                 make_log_durable(path)
-                with closing(sqlite3.connect(path)) as connection:
+                with closing(open_database(path)) as connection:
                     row = connection.execute("SELECT sealed FROM disk_key").fetchone()
                     if row:
                         return value.content(row[0])

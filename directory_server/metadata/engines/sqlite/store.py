@@ -31,6 +31,7 @@ from directory_server.metadata.store import CommitGuard, MetadataStore, Reader, 
 from lockstep_store.runtime.storage.group_commit import GroupCommit
 from lockstep_store.runtime.storage.process_lock import claim
 from lockstep_store.runtime.storage.savepoints import BEGIN
+from lockstep_store.runtime.storage.sqlite_files import open_database
 from lockstep_store.runtime.storage.write_ahead_log import make_log_durable
 from lockstep_store.runtime.tracing import log
 from lockstep_store.wire.crash_points import crash_point
@@ -38,8 +39,6 @@ from lockstep_store.wire.errors import Damaged, Unavailable
 
 R = TypeVar("R")
 Connect = Callable[..., sqlite3.Connection]
-
-_ANY_READ = "SELECT count(*) FROM sqlite_schema"
 
 
 class SqliteStore(MetadataStore):
@@ -108,7 +107,7 @@ class SqliteStore(MetadataStore):
         self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         if self._checks is None:
             assert self._keeper is not None
-            self._keeper.execute(_ANY_READ).fetchone()
+            self._keeper.execute("SELECT count(*) FROM sqlite_schema").fetchone()
             self._checks = PageChecks(self._path)
         self._checks.begin()
 
@@ -292,8 +291,8 @@ class SqliteStore(MetadataStore):
             "PRAGMA journal_size_limit = 67108864",
         ).cursor()
 
-    def _open_reader(self, *first: str) -> sqlite3.Connection:
-        return self._open("PRAGMA query_only = ON", "PRAGMA cache_size = -2048", *first)
+    def _open_reader(self) -> sqlite3.Connection:
+        return self._open("PRAGMA query_only = ON", "PRAGMA cache_size = -2048")
 
     def _open_keeper(self) -> sqlite3.Connection:
         """Open a connection that stays open, so that SQLite never rereads the log while this process runs.
@@ -301,12 +300,12 @@ class SqliteStore(MetadataStore):
         Without any connection SQLite would reread the log, and accept a commit whose flush had failed. That commit was
         refused and may not be on disk, and later commits would build on it. With one, its frames are overwritten.
         """
-        return self._open_reader(_ANY_READ)
+        return self._open_reader()
 
     def _open(self, *first: str) -> sqlite3.Connection:
         """Open a connection and run the statements `first`; if one fails, close it."""
-        connection = self._connect(
-            self._path, timeout=5.0, isolation_level=None, check_same_thread=False, cached_statements=512
+        connection = open_database(
+            self._path, self._connect, timeout=5.0, isolation_level=None, check_same_thread=False, cached_statements=512
         )
         try:
             add_functions(connection)

@@ -24,6 +24,7 @@ from lockstep_store.wire.manifest import Manifest
 from lockstep_store.wire.messages.files import FileVersion
 from lockstep_store.wire.messages.servers import CommitNote
 from tests.fakes.blobs import get, put
+from tests.fakes.damaged_schema import spoil_a_table_name
 from tests.unit.file_server.store.local.store_lab import LARGE, SMALL, Lab
 
 
@@ -67,7 +68,7 @@ def test_a_row_that_stands_in_a_wrong_place_has_the_index_made_anew(lab: Lab) ->
         assert get(lab.store, digest) == bytes([number]) * 100
 
 
-@pytest.mark.parametrize("what", ["gone", "empty"])
+@pytest.mark.parametrize("what", ["gone", "empty", "schema"])
 def test_chunk_files_are_kept_when_the_index_is_lost(lab: Lab, seed: int, what: str) -> None:
     """They may be the last good ones: repair finds them here, whenever it comes, and nobody sweeps them away."""
     halves = [random.Random(seed + number).randbytes(LARGE) for number in range(2)]
@@ -79,7 +80,12 @@ def test_chunk_files_are_kept_when_the_index_is_lost(lab: Lab, seed: int, what: 
         staging.complete(manifest)
     lab.store.close()
     index = lab.data / "index.db"
-    index.unlink() if what == "gone" else index.write_bytes(b"")
+    if what == "schema":
+        spoil_a_table_name(index, b"candidate")
+    elif what == "empty":
+        index.write_bytes(b"")
+    else:
+        index.unlink()
     lab.open()
     for number in range(256):
         assert lab.store.sweep_orphans(number) == 0

@@ -1,0 +1,30 @@
+"""Opens SQLite files that may be damaged."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+
+def open_database(
+    file: Path | str, connect: Callable[..., sqlite3.Connection] = sqlite3.connect, **options: Any
+) -> sqlite3.Connection:
+    """Open a database and read its schema. `options` are those of `sqlite3.connect`, which `connect` replaces in tests.
+
+    Raises sqlite3.Error: SQLITE_CORRUPT also for a damaged schema whose names are not UTF-8. SQLite quotes such a name
+    in its message, which Python's module cannot decode, so that the first statement raises UnicodeDecodeError instead.
+    """
+    connection = connect(file, **options)
+    try:
+        connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+    except UnicodeDecodeError as error:
+        connection.close()
+        damaged = sqlite3.DatabaseError("malformed database schema: a name in it is not UTF-8")
+        damaged.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+        raise damaged from error
+    except BaseException:
+        connection.close()
+        raise
+    return connection
