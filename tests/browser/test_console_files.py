@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import zipfile
+from pathlib import Path
+
 import pytest
 
 from tests.browser.conftest import OpenPage
@@ -124,3 +127,49 @@ def test_a_bucket_is_created_set_up_and_deleted(open_page: OpenPage, cluster: Cl
     person.page.get_by_role("dialog").get_by_role("button", name="Delete").click()
     shown.wait_for(state="detached")
     person.page.get_by_role("dialog").wait_for(state="detached")
+
+
+def test_a_selection_is_downloaded_as_one_zip_file(
+    open_page: OpenPage, cluster: ClusterHarness, tmp_path: Path
+) -> None:
+    """What is selected by mouse or keyboard, or the whole folder; what is gone meanwhile is refused in words."""
+    url, owner = f"{cluster.proxy_urls[0]}/api/v1", account(cluster, "yara")
+    owner.post(f"{url}/buckets", json={"name": "yaras"}, timeout=60).raise_for_status()
+    names = ("one.txt", "two.txt", "three.txt", "deep/four.txt", "deep/down/five.txt")
+    for name in names:
+        owner.put(f"{url}/files/yaras/in/{name}", data=name.encode(), timeout=60).raise_for_status()
+    person = open_page(2, **PHONE)
+    person.page.route("**/api/v1/changes**", lambda route: route.abort())  # the list stays as it was loaded
+    person.sign_in("yara", PASSWORD)
+    person.open_bucket("yaras")
+    person.page.get_by_role("link", name="in", exact=True).click()
+
+    def downloaded(button: str) -> tuple[str, dict[str, bytes]]:
+        with person.page.expect_download() as download:
+            person.page.get_by_role("button", name=button, exact=True).click()
+        saved = tmp_path / "saved.zip"
+        download.value.save_as(saved)
+        with zipfile.ZipFile(saved) as found:
+            return download.value.suggested_filename, {name: found.read(name) for name in found.namelist()}
+
+    assert downloaded("Download this folder") == ("in.zip", {name: name.encode() for name in sorted(names)})
+    person.page.get_by_label("Select deep").click()
+    person.row("two.txt").get_by_role("link").press("Space")
+    assert person.violations() == []
+    chosen = ("deep/down/five.txt", "deep/four.txt", "two.txt")
+    assert downloaded("Download 2 selected") == ("in.zip", {name: name.encode() for name in chosen})
+    person.page.get_by_role("button", name="Clear the selection").click()
+    person.page.get_by_label("Select one.txt").click()
+    assert downloaded("Download 1 selected") == ("one.txt.zip", {"one.txt": b"one.txt"})
+    person.page.get_by_label("Select all").click()
+    person.page.get_by_label("Select all").click()
+    person.page.get_by_role("button", name="Download 4 selected").wait_for()
+
+    person.page.get_by_label("Select all").click()
+    person.page.get_by_label("Select two.txt").click()
+    owner.delete(f"{url}/files/yaras/in/two.txt", timeout=60).raise_for_status()
+    person.page.get_by_role("button", name="Download 1 selected").click()
+    person.page.get_by_role("alert").get_by_text("in/two.txt").wait_for()
+    with person.page.expect_download() as download:
+        person.choose("deep", "Download as a zip file")
+    assert download.value.suggested_filename == "deep.zip"

@@ -109,6 +109,16 @@ class FakeFiles:
         self._begin(request)
         return self.put(request.bucket, request.path, self.contents[request.source_bucket, request.source_path][1])
 
+    def list(self, request: ListRequest) -> ListReply:
+        """The current files below the prefix, all on one page."""
+        self._begin(request)
+        found = [
+            version
+            for (bucket, path), (version, _) in sorted(self.contents.items())
+            if bucket == request.bucket and path.startswith(request.prefix)
+        ]
+        return ListReply(files=found, prefixes=[], next_after=None)
+
     def list_encoded(self, request: ListRequest) -> msgspec.Raw:
         self._begin(request)
         return msgspec.Raw(encode(self.listing))

@@ -69,6 +69,8 @@ ROUTES: dict[str, Route] = {
     "write_file": Route(WRITERS, body=b"new content"),
     "delete_file": Route(WRITERS),
     "read_manifest": Route(READERS),
+    "download_archive": Route(READERS),
+    "download_archive of a selection": Route(READERS, query="name={path}"),
     "copy_file": Route(
         WRITERS, body={"source": {"bucket": "{bucket}", "path": "{path}"}, "bucket": "{bucket}", "path": "copy"}
     ),

@@ -21,6 +21,7 @@ from client_proxy.doors.callers import Callers
 from client_proxy.doors.rest.access_keys import S3KeyRoutes
 from client_proxy.doors.rest.accounts import AccountRoutes
 from client_proxy.doors.rest.analytics import AnalyticsRoutes
+from client_proxy.doors.rest.archives import ArchiveRoutes
 from client_proxy.doors.rest.authorities import AuthorityRoutes
 from client_proxy.doors.rest.buckets import BucketRoutes
 from client_proxy.doors.rest.cluster import ClusterRoutes
@@ -126,7 +127,7 @@ class RestApi:
         try:
             request.check_expectation()
             if request.query:
-                request.check_arguments(operation.arguments)
+                request.check_arguments(operation.arguments, operation.repeated)
             reply = operation.handler(request)
         except Exception as error:  # noqa: BLE001 - the one place where errors become replies
             reply = _refuse(error, f"{operation.method} {operation.address}", request)
@@ -266,6 +267,7 @@ def _files(file_store: Files, directory: Directory) -> list[Operation]:
     return [
         *file_operations(FileRoutes(file_store)),
         *VersionRoutes(file_store).operations(),
+        *ArchiveRoutes(file_store).operations(),
         *FactsRoutes(directory).operations(),
         *FolderRoutes(file_store, directory).operations(),
         *TrashRoutes(directory).operations(),

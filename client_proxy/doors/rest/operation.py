@@ -122,6 +122,13 @@ class Operation:
         """The query arguments that the operation takes."""
         return frozenset(given.name for given in self.parameters if given.where == "query")
 
+    @cached_property
+    def repeated(self) -> frozenset[str]:
+        """The query arguments that may be sent several times."""
+        return frozenset(
+            given.name for given in self.parameters if given.where == "query" and given.schema.get("type") == "array"
+        )
+
     @property
     def flask_rule(self) -> str:
         """The address as a Flask rule."""

@@ -29,6 +29,8 @@ from lockstep_store.wire.names import check_bucket, check_path
 T = TypeVar("T")
 
 MAX_QUERY_BYTES = 16 * 1024
+MAX_REPEATED = 500
+"""How often an argument may be sent that may be repeated."""
 MAX_HEADER_BYTES = 8192
 UPLOAD_BLOCK_BYTES = 256 * 1024
 
@@ -141,8 +143,14 @@ class RestRequest(DrainableRequest):
         """The value of a query argument that is `true` or `false`; False without it."""
         return _flag(self.argument(name, "false"), f"the argument {name}")
 
-    def check_arguments(self, known: frozenset[str]) -> None:
+    def arguments(self, name: str) -> list[str]:
+        """The values of a query argument that may be repeated."""
+        return self._arguments().get(name, [])
+
+    def check_arguments(self, known: frozenset[str], repeated: frozenset[str] = frozenset()) -> None:
         """Raise BadRequest for a query argument that is unknown, empty or repeated.
+
+        Those in `repeated` may be sent several times, each time with another value.
 
         Ignoring a misspelled or empty argument would change what the request means: `DELETE …?version=` would delete
         the current file.
@@ -155,9 +163,11 @@ class RestRequest(DrainableRequest):
                 f"this address does not take the argument {named}; {hint}", unknown=unknown[:5], known=sorted(known)
             )
         for name, values in self._arguments().items():
-            if len(values) > 1:
+            if name in repeated and len(set(values)) < len(values):
+                raise BadRequest(f"the argument {name} was sent twice with the same value; send each value once")
+            if name not in repeated and len(values) > 1:
                 raise BadRequest(f"the argument {name} was sent {len(values)} times; send it once")
-            if not values[0]:
+            if "" in values:
                 raise BadRequest(f"the argument {name} is empty: give it a value, or leave it out")
 
     def version(self) -> str | None:
@@ -203,7 +213,9 @@ class RestRequest(DrainableRequest):
             if len(self.query) > MAX_QUERY_BYTES:
                 raise BadRequest(f"the address has more than {MAX_QUERY_BYTES} bytes of arguments")
             try:
-                self._query = parse_qs(self.query, keep_blank_values=True, errors="strict", max_num_fields=50)
+                self._query = parse_qs(
+                    self.query, keep_blank_values=True, errors="strict", max_num_fields=MAX_REPEATED + 50
+                )
             except ValueError as error:
                 raise BadRequest(f"the arguments in the address cannot be read: {error}") from error
         return self._query

@@ -12,7 +12,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from client_proxy.doors.shares.names import visible
+from client_proxy.doors.shown_names import visible
 from lockstep_store.runtime.http.api import RawReply
 
 STYLE_ADDRESS = "/s/page.css"

@@ -9,11 +9,11 @@ from urllib.parse import urlencode
 
 from client_proxy.core.directory_calls import Directory
 from client_proxy.core.requests import Read, Stat
-from client_proxy.doors.shares.archive import archive, first_then
+from client_proxy.doors.archives import archive, first_then
 from client_proxy.doors.shares.files import SharedFiles, WatchedBody
-from client_proxy.doors.shares.names import attachment, last_part
 from client_proxy.doors.shares.pages import message, page
 from client_proxy.doors.shares.visit import ShareVisit
+from client_proxy.doors.shown_names import attachment, last_part
 from client_proxy.metrics import CONTENT_METRICS
 from lockstep_store.runtime.http import conditions
 from lockstep_store.runtime.http.api import RawReply
@@ -145,7 +145,7 @@ class ShareReading:
         headers = [("Content-Disposition", attachment(name)), *_DOWNLOAD_HEADERS]
         if visit.method == "HEAD":
             return RawReply(200, headers, [])
-        pieces = first_then(archive(self._files, visit.access, link.bucket, folder))
+        pieces = first_then(archive(self._files, visit.access, link.bucket, folder, [folder]))
         if not self._may_use(visit, folder, "zip"):
             return used_up()
         return RawReply(200, headers, self._watched(visit, pieces))

@@ -8,10 +8,11 @@ from collections.abc import Iterator
 from client_proxy.core.directory_calls import Directory
 from client_proxy.core.requests import Write
 from client_proxy.doors.shares.files import SharedFiles
-from client_proxy.doors.shares.names import beside, last_part, received
+from client_proxy.doors.shares.names import received
 from client_proxy.doors.shares.pages import page, shown_size
 from client_proxy.doors.shares.reading import ListedFile, used_up
 from client_proxy.doors.shares.visit import ShareVisit
+from client_proxy.doors.shown_names import beside, last_part
 from lockstep_store.runtime.http.api import RawReply
 from lockstep_store.runtime.http.form_body import BLOCK_BYTES, FormBody
 from lockstep_store.wire.errors import (

@@ -1,11 +1,12 @@
 import { ActionIcon, Menu } from '@mantine/core';
 import { useVirtualizer } from '@tanstack/react-virtual';
-import { type KeyboardEvent, type ReactNode, useEffect, useRef } from 'react';
+import { type KeyboardEvent, type MouseEvent, type ReactNode, useEffect, useRef } from 'react';
 
 import { fileAddress } from '../api/client';
 import { FileIcon, FolderIcon, MoreIcon } from '../shell/icons';
 import { PlaceLink } from '../shell/PlaceLink';
 import { useTexts } from '../texts';
+import { isPackable } from './archives';
 import { type Column, type Entry, nextOrder, type Order } from './entries';
 import { sizeText, timeText } from './format';
 
@@ -24,12 +25,16 @@ interface Props {
   badge: (entry: Entry) => ReactNode;
   /** The items of an entry's menu. */
   menu: (entry: Entry) => ReactNode;
-  /** Whether folders have a menu, too. */
-  canChangeFolders: boolean;
+  /** The paths of the entries that are selected. */
+  chosen: ReadonlySet<string>;
+  /** Called to select an entry or not to; `isRange`: with all entries since the last one. */
+  onChoose: (index: number, isRange: boolean) => void;
+  onChooseAll: (isChosen: boolean) => void;
 }
 
 /** A folder's entries. Only the rows in view are in the document, so a million of them scroll as ten do. */
-export function FileTable({ bucket, entries, order, onOrder, onEnd, onDelete, badge, menu, canChangeFolders }: Props) {
+export function FileTable(props: Props) {
+  const { bucket, entries, order, onOrder, onEnd, onDelete, badge, menu, chosen, onChoose, onChooseAll } = props;
   const texts = useTexts();
   const scroller = useRef<HTMLDivElement>(null);
   const rows = useVirtualizer({
@@ -69,6 +74,9 @@ export function FileTable({ bucket, entries, order, onOrder, onEnd, onDelete, ba
     const entry = entries[index];
     if (target !== undefined) focusRow(target);
     else if (event.key === 'Delete' && entry) onDelete(entry);
+    else if (event.key === ' ' && entry && (event.target as HTMLElement).matches('.entry-name')) {
+      if (isPackable(entry)) onChoose(index, event.shiftKey);
+    }
     else return;
     event.preventDefault();
   }
@@ -77,6 +85,14 @@ export function FileTable({ bucket, entries, order, onOrder, onEnd, onDelete, ba
     <div role="table" aria-rowcount={entries.length + 1} aria-label={texts.app.files} className="file-table">
       <div role="rowgroup" className="file-head">
         <div role="row" aria-rowindex={1} className="file-row">
+          <div role="columnheader" className="cell-choice">
+            <Choice
+              label={texts.archives.selectAll}
+              isChosen={chosen.size > 0 && chosen.size >= entries.filter(isPackable).length}
+              isPartly={chosen.size > 0}
+              onChange={() => onChooseAll(chosen.size === 0)}
+            />
+          </div>
           {COLUMNS.map((column) => (
             <div
               key={column}
@@ -108,7 +124,16 @@ export function FileTable({ bucket, entries, order, onOrder, onEnd, onDelete, ba
                 className="file-row"
                 style={{ position: 'absolute', inset: '0 0 auto', height: ROW_PIXELS, translate: `0 ${start}px` }}
               >
-                <Row {...{ bucket, entry, badge, menu, canChangeFolders }} />
+                <div role="cell" className="cell-choice">
+                  {isPackable(entry) && (
+                    <Choice
+                      label={texts.archives.select(entry.name)}
+                      isChosen={chosen.has(entry.path)}
+                      onChange={(isRange) => onChoose(index, isRange)}
+                    />
+                  )}
+                </div>
+                <Row {...{ bucket, entry, badge, menu }} />
               </div>
             );
           })}
@@ -118,9 +143,33 @@ export function FileTable({ bucket, entries, order, onOrder, onEnd, onDelete, ba
   );
 }
 
-type RowProps = Pick<Props, 'bucket' | 'badge' | 'menu' | 'canChangeFolders'> & { entry: Entry };
+interface ChoiceProps {
+  label: string;
+  isChosen: boolean;
+  isPartly?: boolean;
+  onChange: (isRange: boolean) => void;
+}
 
-function Row({ bucket, entry, badge, menu, canChangeFolders }: RowProps) {
+/** A checkbox that is light enough for every row. */
+function Choice({ label, isChosen, isPartly = false, onChange }: ChoiceProps) {
+  return (
+    <input
+      type="checkbox"
+      className="choice"
+      aria-label={label}
+      checked={isChosen}
+      ref={(box) => {
+        if (box) box.indeterminate = isPartly && !isChosen;
+      }}
+      onClick={(event: MouseEvent) => onChange(event.shiftKey)}
+      onChange={() => undefined}
+    />
+  );
+}
+
+type RowProps = Pick<Props, 'bucket' | 'badge' | 'menu'> & { entry: Entry };
+
+function Row({ bucket, entry, badge, menu }: RowProps) {
   const texts = useTexts();
   const isFile = entry.kind === 'file';
   return (
@@ -140,16 +189,14 @@ function Row({ bucket, entry, badge, menu, canChangeFolders }: RowProps) {
         {entry.author}
       </div>
       <div role="cell" className="cell-actions">
-        {(isFile || canChangeFolders) && (
-          <Menu position="bottom-end" withInitialFocusPlaceholder={false} portalProps={{ target: '#menus' }}>
-            <Menu.Target>
-              <ActionIcon variant="subtle" color="gray" aria-label={texts.files.more(entry.name)}>
-                <MoreIcon />
-              </ActionIcon>
-            </Menu.Target>
-            <Menu.Dropdown>{menu(entry)}</Menu.Dropdown>
-          </Menu>
-        )}
+        <Menu position="bottom-end" withInitialFocusPlaceholder={false} portalProps={{ target: '#menus' }}>
+          <Menu.Target>
+            <ActionIcon variant="subtle" color="gray" aria-label={texts.files.more(entry.name)}>
+              <MoreIcon />
+            </ActionIcon>
+          </Menu.Target>
+          <Menu.Dropdown>{menu(entry)}</Menu.Dropdown>
+        </Menu>
       </div>
     </>
   );

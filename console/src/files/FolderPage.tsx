@@ -1,23 +1,24 @@
-import { Breadcrumbs, Button, FileButton, Group, Loader, Menu, Text } from '@mantine/core';
-import { type DragEvent, lazy, Suspense, useCallback, useEffect, useRef, useState } from 'react';
+import { Breadcrumbs, Button, FileButton, Group, Loader, Text } from '@mantine/core';
+import { type DragEvent, lazy, Suspense, useCallback, useEffect, useMemo, useRef, useState } from 'react';
 
-import { fileAddress } from '../api/client';
-import { mayBeText } from '../edit/text';
-import { LockBadge, LockMenuItem } from '../locks/LockMarks';
+import { LockBadge } from '../locks/LockMarks';
 import { useLocks } from '../locks/useLocks';
-import { goTo, NO_SEARCH } from '../router';
+import { NO_SEARCH } from '../router';
 import type { Account } from '../session/session';
 import { Failed } from '../shell/Failed';
 import { FilterField } from '../shell/FilterField';
 import { useNotices } from '../shell/notices';
 import { PlaceLink } from '../shell/PlaceLink';
 import { useTexts } from '../texts';
+import { isPackable, toggled } from './archives';
 import { useBuckets } from './BucketList';
 import { DeleteDialog } from './DeleteDialog';
 import { chosenFiles, droppedFiles, type Picked } from './dropped';
 import { BY_NAME, type Entry, type Order } from './entries';
+import { EntryMenu, type Question } from './EntryMenu';
 import { FileTable } from './FileTable';
 import { FolderDialog } from './FolderDialog';
+import { PackButton } from './PackButton';
 import { UploadPanel } from './UploadPanel';
 import { Uploads } from './uploads';
 import { useChanges } from './useChanges';
@@ -41,14 +42,19 @@ export function FolderPage({ account, bucket, folder }: Props) {
   const [filter, setFilter] = useState('');
   const [order, setOrder] = useState<Order>(BY_NAME);
   const [isOver, setIsOver] = useState(false);
-  const [dialog, setDialog] = useState<{ kind: 'delete' | 'versions' | 'rename'; entry: Entry }>();
+  const [dialog, setDialog] = useState<{ kind: Question; entry: Entry }>();
   const [sharing, setSharing] = useState<string>();
   const [isCreating, setIsCreating] = useState(false);
+  const [selected, setChosen] = useState<ReadonlySet<string>>(new Set());
+  const lastChosen = useRef(0);
   const buckets = useBuckets();
   const listing = useListing(bucket, folder, filter, order, texts.locale);
   const locks = useLocks(account, LOCKS_MILLISECONDS);
   useChanges(bucket, folder, listing.isSuccess);
   const canWrite = !account.readOnly;
+  // What is filtered out or gone is not selected: a download has what the person sees.
+  const chosenEntries = useMemo(() => listing.shown.filter(({ path }) => selected.has(path)), [listing.shown, selected]);
+  const chosen = useMemo(() => new Set(chosenEntries.map(({ path }) => path)), [chosenEntries]);
   const versioning = buckets.data?.buckets.find(({ name }) => name === bucket)?.versioning;
   const keepsVersions = versioning && versioning === 'enabled';
   const { hasNextPage, isFetchingNextPage, fetchNextPage } = listing;
@@ -92,6 +98,14 @@ export function FolderPage({ account, bucket, folder }: Props) {
         <Button size="compact-sm" variant="default" onClick={() => setSharing(folder)}>
           {folder ? texts.sharing.shareFolder : texts.sharing.shareBucket}
         </Button>
+        {listing.shown.length > 0 && (
+          <PackButton
+            {...{ bucket, folder }}
+            chosen={chosenEntries}
+            isAll={!filter && !hasNextPage && chosen.size === listing.shown.length}
+            onClear={() => setChosen(new Set())}
+          />
+        )}
       </Group>
       {isOver && (
         <div className="drop-here" aria-hidden="true">
@@ -119,34 +133,20 @@ export function FolderPage({ account, bucket, folder }: Props) {
           onEnd={onEnd}
           onDelete={(entry) => canWrite && setDialog({ kind: 'delete', entry })}
           badge={(entry) => <LockBadge lock={locks.lockOn(bucket, entry.path)} account={account} />}
-          canChangeFolders={canWrite}
-          menu={(entry) => entry.kind === 'folder' ? (
-            <>
-              <Menu.Item onClick={() => setSharing(entry.path)}>{texts.sharing.share}</Menu.Item>
-              <Menu.Item onClick={() => setDialog({ kind: 'rename', entry })}>{texts.folders.rename}</Menu.Item>
-              <Menu.Item className="danger" onClick={() => setDialog({ kind: 'delete', entry })}>
-                {texts.files.remove}
-              </Menu.Item>
-            </>
-          ) : (
-            <>
-              {entry.readable && (
-                <Menu.Item component="a" href={fileAddress(bucket, entry.path)} download={entry.name}>
-                  {texts.files.download}
-                </Menu.Item>
-              )}
-              {canWrite && entry.readable && mayBeText(entry.name, entry.size) && (
-                <Menu.Item onClick={() => goTo({ page: 'edit', bucket, path: entry.path })}>{texts.edit.edit}</Menu.Item>
-              )}
-              <Menu.Item onClick={() => setDialog({ kind: 'versions', entry })}>{texts.files.versions}</Menu.Item>
-              <Menu.Item onClick={() => setSharing(entry.path)}>{texts.sharing.share}</Menu.Item>
-              {canWrite && <LockMenuItem bucket={bucket} path={entry.path} locks={locks} account={account} />}
-              {canWrite && (
-                <Menu.Item className="danger" onClick={() => setDialog({ kind: 'delete', entry })}>
-                  {texts.files.remove}
-                </Menu.Item>
-              )}
-            </>
+          chosen={chosen}
+          onChoose={(index, isRange) => {
+            setChosen(toggled(chosen, listing.shown, index, isRange ? lastChosen.current : index));
+            lastChosen.current = index;
+          }}
+          onChooseAll={(isChosen) =>
+            setChosen(new Set(isChosen ? listing.shown.filter(isPackable).map(({ path }) => path) : []))
+          }
+          menu={(entry) => (
+            <EntryMenu
+              {...{ account, bucket, folder, entry, locks }}
+              onShare={() => setSharing(entry.path)}
+              ask={(kind) => setDialog({ kind, entry })}
+            />
           )}
         />
       )}

@@ -83,6 +83,16 @@ export const de: Texts = {
     lockedBy: (name) => `gesperrt von ${name}`,
     lockedByMe: 'von Ihnen gesperrt',
   },
+  archives: {
+    folder: 'Diesen Ordner herunterladen',
+    bucket: 'Diesen Bucket herunterladen',
+    chosen: (count) => `${count} ausgewählte herunterladen`,
+    one: 'Als Zip-Datei herunterladen',
+    clear: 'Auswahl aufheben',
+    select: (name) => `${name} auswählen`,
+    selectAll: 'Alle auswählen',
+    tooMany: 'Das ist zu viel für eine Zip-Datei. Wählen Sie weniger Einträge aus, oder laden Sie deren Ordner herunter.',
+  },
   buckets: {
     create: 'Neuer Bucket',
     name: 'Name des Buckets',

@@ -82,6 +82,16 @@ export const en = {
     lockedBy: (name: string) => `locked by ${name}`,
     lockedByMe: 'locked by you',
   },
+  archives: {
+    folder: 'Download this folder',
+    bucket: 'Download this bucket',
+    chosen: (count: number) => `Download ${count} selected`,
+    one: 'Download as a zip file',
+    clear: 'Clear the selection',
+    select: (name: string) => `Select ${name}`,
+    selectAll: 'Select all',
+    tooMany: 'That is too much for one zip file. Select fewer entries, or download their folder.',
+  },
   buckets: {
     create: 'New bucket',
     name: 'Name of the bucket',

@@ -177,7 +177,7 @@ class Exchange:
                     self._wait_for_reader(taken)
                 self.wait.moved += len(piece)
             piece = next(pieces, None)
-        if ("Content-Length", str(sent)) in self._headers:
+        if sent and ("Content-Length", str(sent)) in self._headers:
             self._keep_until_read(min(sent, TAIL_BYTES))
         elif not self._over:
             self._send(b"", more=False)

@@ -29,7 +29,7 @@ def generated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     (folder / "openapi.json").write_bytes(document)
     # Its chunk streams are left out: the generator sends a binary body under the last type that it knows.
     types = {"application/vnd.lockstep.manifest": "application/octet-stream"}
-    types["application/vnd.lockstep.backup"] = "application/octet-stream"
+    types |= dict.fromkeys(("application/vnd.lockstep.backup", "application/zip"), "application/octet-stream")
     config = {"content_type_overrides": types, "post_hooks": []}
     (folder / "config.json").write_text(json.dumps(config))
     command = [str(Path(sys.executable).with_name("openapi-python-client")), "generate", "--meta", "none"]

@@ -24,6 +24,9 @@ def _app(environ: dict[str, Any], start: Any) -> Iterable[bytes]:
     path = environ["PATH_INFO"]
     if path == "/late":
         return _late(start)
+    if path == "/nothing":
+        start("200 -", [("Content-Length", "0")])
+        return iter(())
     if path == "/broken-late":
         start("200 -", [("Content-Length", "300000")])
         return (piece for piece in (b"x" * 200_000, 1 / 0))  # type: ignore[return-value, list-item]
@@ -164,6 +167,11 @@ def test_large_bodies_arrive_whole(ask: Any) -> None:
 def test_a_status_may_come_late(ask: Any) -> None:
     """PEP 3333 lets an application name its status with its first piece."""
     assert ask(b"GET /late HTTP/1.1\r\nHost: h\r\n\r\n") == (404, b"gone")
+
+
+def test_a_streamed_reply_may_have_no_bytes(ask: Any) -> None:
+    """It has reached its declared length before the first piece, and is sent all the same."""
+    assert ask(b"GET /nothing HTTP/1.1\r\nHost: h\r\n\r\n") == (200, b"")
 
 
 def test_a_failure_is_never_a_200(ask: Any) -> None:
