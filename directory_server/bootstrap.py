@@ -110,7 +110,7 @@ class DirectoryServer:
         self._ticket_key = ticket_key(store)
         protection = key_protection(settings.key_passphrase_file)
         sealer = cache(lambda: Sealer(KeyRing.load(storage_keys_file, protection)))
-        self.redo_log = RedoLog(store, self.clock, authority.derive_key(SEALING_CONTEXT))
+        self.redo_log = RedoLog(store, self.clock, lambda: authority.derive_keys(SEALING_CONTEXT))
         self._build_people_and_cluster(sealer)
         self.s3_keys.seal_all()
         self.second_factors.end_sessions_without()

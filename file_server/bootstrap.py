@@ -112,7 +112,7 @@ class FileServer:
             inventory=self.inventory,
             take_drops=self.surplus.take,
             membership=membership,
-            learn_redo=self.redo_records.learn,
+            redo_records=self.redo_records,
             storage_keys=self.storage_keys,
         )
         self._build_jobs()

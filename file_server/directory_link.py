@@ -111,6 +111,19 @@ class SealingKeys(Protocol):
         ...
 
 
+class RedoKeeper(Protocol):
+    """The part of the kept redo records that the link uses."""
+
+    @property
+    def sealed_by(self) -> list[str]:
+        """Return the ids of the authorities whose keys seal them."""
+        ...
+
+    def learn(self, newest: RedoPlace, replay_after: RedoPlace | None, issuer: str) -> None:
+        """Learn how far the directory is, which records it wants, and which authority's key seals them now."""
+        ...
+
+
 class DirectoryLink:
     """One file server's membership in the cluster. `step` is the heartbeat job."""
 
@@ -131,7 +144,7 @@ class DirectoryLink:
         inventory: InventoryJob | None = None,
         take_drops: Callable[[list[Digest]], None] = lambda digests: None,
         membership: MembershipKeeper | None = None,
-        learn_redo: Callable[[RedoPlace, RedoPlace | None], None] = lambda newest, after: None,
+        redo_records: RedoKeeper | None = None,
         storage_keys: SealingKeys | None = None,
     ) -> None:
         self._directory = directory
@@ -148,7 +161,7 @@ class DirectoryLink:
         self._inventory = inventory
         self._take_drops = take_drops
         self._membership = membership
-        self._learn_redo = learn_redo
+        self._redo_records = redo_records
         self._storage_keys = storage_keys
         self._marks = DirectoryMarks(store)
         self._pause = RETRY_SECONDS
@@ -242,7 +255,8 @@ class DirectoryLink:
         self.problem = ""
         self._take_orders(reply.orders)
         self._take_drops(reply.drops)
-        self._learn_redo(reply.redo, reply.replay_after)
+        if self._redo_records is not None:
+            self._redo_records.learn(reply.redo, reply.replay_after, reply.issuer)
         if self._inventory is not None:
             self._inventory.take(reply.inventory)
 
@@ -269,6 +283,7 @@ class DirectoryLink:
             revoked_number=self._membership.revoked_number if self._membership is not None else -1,
             storage_keys=self._storage_keys.use() if self._storage_keys is not None else None,
             authorities=self._membership.authorities if self._membership is not None else None,
+            redo_sealed_by=self._redo_records.sealed_by if self._redo_records is not None else None,
         )
 
     def _probe_storage(self) -> None:

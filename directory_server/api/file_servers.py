@@ -63,7 +63,9 @@ class HolderApi:
         # Records of a start with older metadata would keep those of the newest from being replayed.
         records = components.redo_log.place() if components.epochs.is_open else RedoPlace()
         holders = components.membership.holders()
-        trust, issuer = components.authorities.note_use(peer, request.authorities)
+        trust, issuer = components.authorities.note_use(
+            peer, request.authorities, redo_sealed_by=request.redo_sealed_by
+        )
         return s.HeartbeatReply(
             True,
             components.clock.now(),

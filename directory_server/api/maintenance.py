@@ -32,6 +32,7 @@ class MaintenanceApi:
         api.serve(rm.RECOVER, self._recover, PROXY)
         api.serve(redo.FOLLOW_REDO, self._follow, PROXY)
         api.serve(s.REDO, self._redo, FILE_SERVER)
+        api.serve(s.RESEAL, lambda request, _: components.redo_log.reseal(request), FILE_SERVER)
         api.serve(s.REPLAY, lambda request, peer: components.late_records.take(peer.id, request), FILE_SERVER)
         api.serve_raw("POST", rm.BACKUP_PATH, self._backup, roles=PROXY)
 

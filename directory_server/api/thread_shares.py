@@ -44,6 +44,7 @@ OF_PROGRAMS = frozenset(
         servers.FOUND,
         servers.REDO,
         servers.REPLAY,
+        servers.RESEAL,
         programs.PROXY_HEARTBEAT,
         read_leases.READ_LEASES,  # a change waits for it
         cluster.RENEW_CERTIFICATE,

@@ -4,7 +4,8 @@
 2. `step` lets it issue certificates once every program that runs trusts it, at its listener too. Each program then
    renews its certificate (`runtime.tls.renewal`). The directory keeps one of the old authority, so that a program that
    was away meanwhile can still call it, and learn of the new one.
-3. `retire` deletes the old authority's key, by an administrator's decision, once no program needs it. The directory
+3. `retire` deletes the old authority's keys, by an administrator's decision, once no program needs them: each shows a
+   certificate and a peer token of the new one, and file servers have had their redo records sealed again. The directory
    gets a certificate of the new one, and when it listens with that, `step` ends the trust in the old one everywhere.
 
 The steps are in the authority's key file (`runtime.tls.authority_keys`), so a restart continues where it was.
@@ -42,9 +43,16 @@ _TOO_OLD = "runs a version that cannot follow a rotation: update it first"
 
 @dataclass(frozen=True)
 class _Reported:
+    peer: PeerIdentity
     use: AuthorityUse | None
+    redo_sealed_by: list[str] | None
     at: float
     """Directory time."""
+
+    @property
+    def can_follow(self) -> bool:
+        """Whether its version knows how to follow a rotation."""
+        return self.use is not None and (self.peer.role != "file_server" or self.redo_sealed_by is not None)
 
 
 class Authorities:
@@ -75,7 +83,7 @@ class Authorities:
         Raises Conflict while one is being replaced, or when a program is too old to follow.
         """
         with self._deciding:
-            too_old = [name for name, last in self._members() if last is not None and last.use is None]
+            too_old = [name for name, last in self._members() if last is not None and not last.can_follow]
             if too_old:
                 raise Conflict(f"{'; '.join(f'{_text(name)} {_TOO_OLD}' for name in too_old)}")
             self._authority.introduce()
@@ -85,7 +93,7 @@ class Authorities:
         return self.all()
 
     def retire(self, request: RetireAuthorityRequest) -> AuthoritiesReply:
-        """Delete an old authority's key, and end the trust in it. Programs left behind are revoked.
+        """Delete an old authority's keys, and end the trust in it. Programs left behind are revoked.
 
         Raises NotFound for an unknown one, Conflict with the reasons while programs that are not named need it.
         """
@@ -112,10 +120,12 @@ class Authorities:
 
     # ------------------------------------------------------------ programs
 
-    def note_use(self, peer: PeerIdentity, use: AuthorityUse | None) -> tuple[TrustNews | None, str]:
+    def note_use(
+        self, peer: PeerIdentity, use: AuthorityUse | None, *, redo_sealed_by: list[str] | None = None
+    ) -> tuple[TrustNews | None, str]:
         """Note what a program's heartbeat reports. Returns the authorities, unless it has them, and the id of the one
         that issues its certificates."""
-        self._reported[peer.role, peer.id] = _Reported(use, self._clock.now())
+        self._reported[peer.role, peer.id] = _Reported(peer, use, redo_sealed_by, self._clock.now())
         if use is None:
             return None, ""
         keys = self._authority.keys
@@ -170,12 +180,16 @@ class Authorities:
         for name, last in self._members():
             if last is None:
                 yield name, _SILENT
-            elif last.use is None:
+            elif last.use is None or not last.can_follow:
                 yield name, _TOO_OLD
             elif issuing.id not in last.use.trusted:
                 yield name, "does not trust the new authority yet"
             elif last.use.issuer != issuing.id:
                 yield name, "presents a certificate from it"
+            elif last.peer.by_old_authority:
+                yield name, "presents a peer token from it"
+            elif set(last.redo_sealed_by or ()) - {issuing.id}:
+                yield name, "keeps redo records encrypted with its key"
 
     def _info(self, keys: AuthorityKeys, one: Authority) -> AuthorityInfo:
         certificate, new = one.certificate, keys.next

@@ -15,7 +15,8 @@ from directory_server.cluster.directory_clock import DirectoryClock
 from directory_server.metadata.statements import people
 from directory_server.metadata.store import MetadataStore, Tx
 from directory_server.people.accounts import credential_hash
-from lockstep_store.runtime.tls.certificate_authority import CertificateAuthority, PeerIdentity, host_names
+from lockstep_store.runtime.tls.certificate_authority import CertificateAuthority, PeerIdentity
+from lockstep_store.runtime.tls.host_names import host_names
 from lockstep_store.runtime.tls.identity import SEALING_ROLES
 from lockstep_store.runtime.tracing import log
 from lockstep_store.wire.errors import BadRequest, Forbidden
@@ -109,11 +110,12 @@ class Enrolment:
         return self._reply(request.csr_pem, request.role, request.id, hosts, token, storage_keys)
 
     def renew(self, peer: PeerIdentity, request: RenewCertificateRequest) -> EnrolReply:
-        """Issue a new certificate to the calling program, with the names that it was invited with."""
+        """Issue a new certificate and peer token to the calling program, with the names that it was invited with."""
         program = self._authority.programs.find(peer.role, peer.id)
         hosts = program.hosts if program is not None else []
         storage_keys = self._storage_keys() if peer.role in SEALING_ROLES else ""
-        return self._reply(request.csr_pem, peer.role, peer.id, hosts, "", storage_keys)
+        token = self._authority.peer_token(peer.role, peer.id, peer.generation)
+        return self._reply(request.csr_pem, peer.role, peer.id, hosts, token, storage_keys, is_renewal=True)
 
     def remove_ended(self, tx: Tx) -> None:
         """Delete expired invitations."""
@@ -131,11 +133,19 @@ class Enrolment:
         return invitation
 
     def _reply(
-        self, csr_pem: str, role: str, id: str, hosts: list[str], peer_token: str, storage_keys: str
+        self,
+        csr_pem: str,
+        role: str,
+        id: str,
+        hosts: list[str],
+        peer_token: str,
+        storage_keys: str,
+        *,
+        is_renewal: bool = False,
     ) -> EnrolReply:
         return EnrolReply(
             ca_pem=self._authority.ca_pem,
-            cert_pem=self._authority.sign_request(csr_pem, role, id, hosts),
+            cert_pem=self._authority.sign_request(csr_pem, role, id, hosts, is_renewal=is_renewal),
             peer_token=peer_token,
             storage_keys_json=storage_keys,
             directory_url=self._directory_url,

@@ -2,12 +2,15 @@
 
 Records have every secret that the metadata has. A file server must not read them: it holds the storage keys, which
 open the named keys. So its batches are sealed with a key of the authority, which only the directory's machine has.
+While the authority is rotated, file servers have what they keep sealed again before the old key is deleted.
 """
 
 from __future__ import annotations
 
 import secrets
 import zlib
+from collections.abc import Callable
+from contextlib import suppress
 
 import msgspec
 from blake3 import blake3
@@ -20,6 +23,7 @@ from directory_server.metadata.statements.redo import HistoryPlace, Record
 from directory_server.metadata.store import MetadataStore
 from lockstep_store.wire.errors import Damaged
 from lockstep_store.wire.messages.redo import MAX_BATCH_BYTES, RedoBatch, RedoPlace, RedoReply
+from lockstep_store.wire.messages.servers import ResealReply, ResealRequest
 
 SEALING_CONTEXT = "lockstep 2026 redo records v1"
 MAX_PLAIN_BYTES = 1 << 30
@@ -29,12 +33,12 @@ _bodies = msgspec.json.Decoder(list[str])
 
 
 class RedoLog:
-    """Reads the records of `store`; `key` is the authority's."""
+    """Reads the records of `store`. `keys` returns the key of each authority by its id; the first one seals."""
 
-    def __init__(self, store: MetadataStore, clock: DirectoryClock, key: bytes) -> None:
+    def __init__(self, store: MetadataStore, clock: DirectoryClock, keys: Callable[[], dict[str, bytes]]) -> None:
         self._store = store
         self._clock = clock
-        self._key = key
+        self._keys = keys
 
     def place(self) -> RedoPlace:
         """How far the metadata is."""
@@ -60,23 +64,29 @@ class RedoLog:
 
     def seal(self, batch: RedoBatch) -> RedoBatch:
         """The batch with a payload that only this cluster's directory can read."""
+        sealed_by, key = next(iter(self._keys().items()))
         nonce = secrets.token_bytes(_NONCE_BYTES)
-        sealed = AESGCM(self._data_key(batch)).encrypt(nonce, batch.payload, None)
-        return msgspec.structs.replace(batch, payload=nonce + sealed)
+        sealed = AESGCM(_data_key(key, batch)).encrypt(nonce, batch.payload, None)
+        return msgspec.structs.replace(batch, payload=nonce + sealed, sealed_by=sealed_by)
 
     def unseal(self, batch: RedoBatch) -> RedoBatch:
         """Damaged when the payload was not sealed here for exactly these records."""
         nonce, sealed = batch.payload[:_NONCE_BYTES], batch.payload[_NONCE_BYTES:]
-        try:
-            payload = AESGCM(self._data_key(batch)).decrypt(nonce, sealed, None)
-        except (InvalidTag, ValueError) as error:
-            raise Damaged("redo records are damaged or not this cluster's") from error
-        return msgspec.structs.replace(batch, payload=payload)
+        for key in self._keys().values():
+            with suppress(InvalidTag, ValueError):
+                payload = AESGCM(_data_key(key, batch)).decrypt(nonce, sealed, None)
+                return msgspec.structs.replace(batch, payload=payload, sealed_by="")
+        raise Damaged("redo records are damaged, not this cluster's, or sealed with the key of a retired authority")
 
-    def _data_key(self, batch: RedoBatch) -> bytes:
-        """Of its own for each batch, so that random nonces never repeat under one."""
-        about = msgspec.json.encode([batch.before.sequence, batch.before.chain, batch.through.sequence, batch.made_at])
-        return blake3(about, key=self._key).digest()
+    def reseal(self, request: ResealRequest) -> ResealReply:
+        """Seal a batch again with the key that seals now. Damaged when it was not sealed here."""
+        return ResealReply(self.seal(self.unseal(request.batch)))
+
+
+def _data_key(key: bytes, batch: RedoBatch) -> bytes:
+    """Of its own for each batch, so that random nonces never repeat under one."""
+    about = msgspec.json.encode([batch.before.sequence, batch.before.chain, batch.through.sequence, batch.made_at])
+    return blake3(about, key=key).digest()
 
 
 def bodies_of(batch: RedoBatch) -> list[str]:

@@ -2,25 +2,28 @@
 
 With each heartbeat the directory says how far it is; records that are not here yet are fetched and flushed. When the
 directory is restored from a backup, it asks for the records behind that. They are bounded: the oldest files go first.
+Before a certificate authority is retired, whose key seals records, they are sealed again with the new one's.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from file_server.defaults import REDO_BYTES
 from file_server.directory_link import DirectoryCaller
-from lockstep_store.runtime.storage.redo_files import RedoAppender, batches_in, files_in
+from lockstep_store.runtime.storage.redo_files import RedoAppender, RedoFile, batches_in, files_in, replace_batches
 from lockstep_store.runtime.tracing import log
 from lockstep_store.wire.errors import Damaged, LockstepError, StorageFormatError
-from lockstep_store.wire.messages.redo import RedoPlace, RedoRequest
-from lockstep_store.wire.messages.servers import REDO, REPLAY, ReplayRequest
+from lockstep_store.wire.messages.redo import RedoBatch, RedoPlace, RedoRequest
+from lockstep_store.wire.messages.servers import REDO, REPLAY, RESEAL, ReplayRequest, ResealRequest
 
 FILE_BYTES = 8 << 20
 IDLE_SECONDS = 60.0
 RETRY_SECONDS = 2.0
 DISK_RETRY_SECONDS = 10.0
+RESEAL_PAUSE_SECONDS = 1.0
 
 
 class RedoRecords:
@@ -43,12 +46,23 @@ class RedoRecords:
         self._appender: RedoAppender | None = None
         self._newest = RedoPlace()
         self._replay_after: RedoPlace | None = None
+        self._issuer = ""
         self._problem = ""
+        self._sealed_by: dict[Path, str] = {}
+        """By which authority's key each file's first batch is sealed. Later ones are sealed by none older."""
+        for path in files_in(folder):
+            with suppress(OSError, Damaged, StorageFormatError):
+                self._note(path, next(RedoFile(path).batches(), None))
 
-    def learn(self, newest: RedoPlace, replay_after: RedoPlace | None) -> None:
-        """How far the directory is, and behind which place it wants records."""
-        if newest != self._newest or replay_after != self._replay_after:
-            self._newest, self._replay_after = newest, replay_after
+    @property
+    def sealed_by(self) -> list[str]:
+        """The ids of the authorities whose keys are needed to read the records; "" for an earlier version's."""
+        return sorted(set(self._sealed_by.copy().values()))
+
+    def learn(self, newest: RedoPlace, replay_after: RedoPlace | None, issuer: str = "") -> None:
+        """How far the directory is, behind which place it wants records, and the authority whose key seals them now."""
+        if newest != self._newest or replay_after != self._replay_after or issuer != self._issuer:
+            self._newest, self._replay_after, self._issuer = newest, replay_after, issuer
             self.wake()
 
     def step(self) -> float:
@@ -59,6 +73,8 @@ class RedoRecords:
                 self._replay_after = None
             elif self._newest.sequence and self._has_room():
                 self._fetch()
+                if self._issuer and self._reseal_a_file(self._issuer):
+                    return RESEAL_PAUSE_SECONDS
         except OSError as error:
             self._say(f"redo records cannot be kept ({error})")
             return DISK_RETRY_SECONDS
@@ -84,9 +100,7 @@ class RedoRecords:
             try:
                 self._appender = RedoAppender(self._folder)
             except (Damaged, StorageFormatError) as error:
-                newest = files_in(self._folder)[-1]
-                log.error("%s; it is put aside", error)
-                newest.rename(newest.with_suffix(".damaged"))
+                self._put_aside(files_in(self._folder)[-1], error)
                 self._appender = RedoAppender(self._folder)
         return self._appender
 
@@ -101,6 +115,7 @@ class RedoRecords:
                 records.begin(reply.oldest, fresh=True)
             elif reply.batch is not None:
                 records.append(reply.batch)
+                self._note(files_in(self._folder)[-1], reply.batch)
                 if records.file_bytes > FILE_BYTES:
                     records.begin(reply.batch.through, fresh=False)
                     self._remove_oldest()
@@ -113,7 +128,36 @@ class RedoRecords:
             if total <= self._kept_bytes:
                 return
             file.unlink()
+            self._sealed_by.pop(file, None)
             total -= size
+
+    def _note(self, path: Path, first: RedoBatch | None) -> None:
+        if first is not None:
+            self._sealed_by.setdefault(path, first.sealed_by)
+
+    def _put_aside(self, path: Path, error: Exception) -> None:
+        log.error("%s; it is put aside", error)
+        path.rename(path.with_suffix(".damaged"))
+        self._sealed_by.pop(path, None)
+
+    def _reseal_a_file(self, issuer: str) -> bool:
+        """Have one file's records sealed again if another authority's key sealed them; whether there was one."""
+        path = next((path for path, by in self._sealed_by.items() if by != issuer), None)
+        if path is None:
+            return False
+        records = self._opened()
+        if path == files_in(self._folder)[-1] and records.place is not None:
+            records.begin(records.place, fresh=False)  # nothing is appended to a file that is replaced
+        try:
+            file = RedoFile(path)
+            batches = [self._directory.ask(RESEAL, ResealRequest(batch)).batch for batch in file.batches()]
+            replace_batches(file, batches)
+        except (Damaged, StorageFormatError) as error:
+            self._put_aside(path, error)
+            return True
+        del self._sealed_by[path]
+        self._note(path, next(iter(batches), None))
+        return True
 
     def _replay(self, after: RedoPlace) -> None:
         """Send the records behind `after`, as far as they follow one another here."""

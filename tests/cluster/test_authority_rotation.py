@@ -13,10 +13,11 @@ import requests
 import lockstep_store as lockstep_sdk
 from local_cluster.records import save_record
 from lockstep_store.runtime.peers.caller import PeerClient
+from lockstep_store.runtime.storage.redo_files import RedoFile
 from lockstep_store.runtime.tls.authorities import TrustedAuthorities, issuer_id
 from lockstep_store.runtime.tls.certificate_authority import CertificateAuthority
 from lockstep_store.runtime.tls.identity import Identity, accept_bundle, new_key_and_request
-from lockstep_store.wire.errors import LockstepError, PeerUnreachable
+from lockstep_store.wire.errors import LockstepError, PeerRefused, PeerUnreachable
 from lockstep_store.wire.messages.base import CredentialRequest
 from lockstep_store.wire.messages.programs import PROXIES
 from tests.cluster.cluster_harness import ClusterHarness
@@ -110,6 +111,29 @@ def refusal(cluster: ClusterHarness, proxy: int, ca_file: Path) -> str:
     return ""
 
 
+def refused_token(cluster: ClusterHarness, stolen: Path) -> str:
+    """Why the directory refuses a token made with the stolen key, shown with a real program's certificate; empty while
+    it accepts it."""
+    own = cluster.folder.certs_dir / "client_proxy-1"
+    shown = CertificateAuthority.load(stolen).peer_token("client_proxy", "1")
+    identity = Identity("client_proxy", "1", cluster.ca_file, own / "cert.pem", own / "key.pem", shown, own)
+    client = PeerClient(identity, directory=cluster.directory_url)
+    try:
+        client.call(cluster.directory_url, PROXIES, CredentialRequest(cluster.admin_key))
+    except PeerRefused as error:
+        return str(error)
+    finally:
+        client.close()
+    return ""
+
+
+def sealers(cluster: ClusterHarness) -> set[str]:
+    """The authorities whose keys seal the redo records on the file servers' disks."""
+    files = sorted(cluster.folder.data.glob("**/redo/redo-*.log"))
+    assert len({file.parent for file in files}) == 3
+    return {batch.sealed_by for file in files for batch in RedoFile(file).batches()}
+
+
 def test_the_authority_rotates_while_people_work(make_cluster: MakeCluster, tmp_path: Path, seed: int) -> None:
     """Reads and writes go on without an error while a file server, the directory and a proxy are killed in the middle;
     clients with the old ca.pem alone work until the end; then a stolen copy of the old key is worth nothing, also after
@@ -120,6 +144,7 @@ def test_the_authority_rotates_while_people_work(make_cluster: MakeCluster, tmp_
     shutil.copytree(certs / "authority", tmp_path / "stolen" / "authority")
     shutil.copy(certs / "ca.pem", tmp_path / "stolen" / "ca.pem")
     assert is_served(cluster, tmp_path / "stolen", tmp_path / "thief-1")
+    assert not refused_token(cluster, tmp_path / "stolen")
     old_ca, own_ca = tmp_path / "old" / "ca.pem", tmp_path / "own" / "ca.pem"
     for file in (old_ca, own_ca):
         file.parent.mkdir()
@@ -159,6 +184,8 @@ def test_the_authority_rotates_while_people_work(make_cluster: MakeCluster, tmp_
     cluster.stop()
     cluster.start_all()
     assert not is_served(cluster, tmp_path / "stolen", tmp_path / "thief-3")
+    assert "was retired" in refused_token(cluster, tmp_path / "stolen")
+    assert sealers(cluster) == {new_id}
     with Person(cluster) as person:
         for path, data in crowd.content.items():
             assert person.get(path) == data

@@ -33,7 +33,7 @@ from lockstep_store.runtime.peers.caller import PEER_HEADER
 from lockstep_store.runtime.peers.membership import KeptMembership
 from lockstep_store.runtime.peers.proofs import ProofMaker
 from lockstep_store.runtime.storage.sealing import KeyRing, Sealer
-from lockstep_store.runtime.tls.identity import Identity, ensure_authority, ensure_identity
+from lockstep_store.runtime.tls.identity import Identity, LatestToken, ensure_authority, ensure_identity
 from lockstep_store.wire.errors import PeerUnreachable
 from lockstep_store.wire.messages.cluster import Health
 from lockstep_store.wire.messages.read_leases import READ_LEASES
@@ -57,8 +57,8 @@ class LocalPeers(LocalCalls):
     @classmethod
     def of(cls, programs: dict[str, Wsgi], identity: Identity) -> LocalPeers:
         """Calls of a program, which shows what `PeerClient` does."""
-        proofs = ProofMaker(identity)
-        return cls(programs, lambda url: identity.peer_token if url == DIRECTORY_URL else proofs.proof_for(url))
+        proofs, token = ProofMaker(identity), LatestToken(identity)
+        return cls(programs, lambda url: token.text() if url == DIRECTORY_URL else proofs.proof_for(url))
 
     @classmethod
     def with_token(cls, programs: dict[str, Wsgi], token: str) -> LocalPeers:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from client_proxy.core.membership import ProxyMembership
@@ -16,7 +17,13 @@ from lockstep_store.runtime.peers.membership import KeptMembership
 from lockstep_store.runtime.peers.proofs import ProofCheck, ProofMaker
 from lockstep_store.runtime.tls.authorities import TrustedAuthorities, issuer_id
 from lockstep_store.runtime.tls.certificate_authority import CertificateAuthority
-from lockstep_store.runtime.tls.identity import Identity, ensure_authority, ensure_identity, renewal_request
+from lockstep_store.runtime.tls.identity import (
+    Identity,
+    ensure_authority,
+    ensure_identity,
+    new_key_and_request,
+    renewal_request,
+)
 from lockstep_store.runtime.tls.renewal import CertificateRenewal
 from lockstep_store.wire.digest import chunk_digest
 from lockstep_store.wire.errors import PeerRefused, SetupError
@@ -165,16 +172,52 @@ def test_a_stolen_key_is_worth_nothing_afterwards(
     shutil.copy(cluster.settings.certs / "ca.pem", stolen / "ca.pem")
     thief = shown_by(ensure_identity(stolen, "client_proxy", "1"), cluster)
     assert thief.call(server_url("1"), MISSING_CHUNKS, ANY_CHUNK).missing
+    forged = LocalPeers.with_token(cluster.programs, CertificateAuthority.load(stolen).peer_token("client_proxy", "1"))
+    beat = ProxyHeartbeatRequest("https://thief:5000", authorities=proxy._keeper.authorities)
+    assert forged.call(DIRECTORY_URL, PROXY_HEARTBEAT, beat)
     old = rotate(cluster, proxy)
+    assert forged.call(DIRECTORY_URL, PROXY_HEARTBEAT, beat)
+    _, csr = new_key_and_request("client_proxy", "1")
+    with pytest.raises(PeerRefused, match="another key"):  # or it would stay beyond the retirement
+        forged.call(DIRECTORY_URL, RENEW_CERTIFICATE, RenewCertificateRequest(csr))
+    heartbeats(cluster, proxy)
     assert post(cluster, f"{AUTHORITIES}/{old}/retire").status == 200
     cluster.directory.authorities.step()
     cluster.pass_time(1.0)
+    with pytest.raises(PeerRefused, match="was retired"):
+        forged.call(DIRECTORY_URL, PROXY_HEARTBEAT, beat)
     for identity in (ensure_identity(stolen, "client_proxy", "1"), ensure_identity(stolen, "file_server", "2")):
         with pytest.raises(PeerRefused):
             shown_by(identity, cluster).call(server_url("1"), MISSING_CHUNKS, ANY_CHUNK)
     with pytest.raises(SetupError, match="do not match"):  # nor does its key work in the cluster's own folder
-        shutil.copy(stolen / "authority" / "ca.key", cluster.settings.certs / "authority" / "ca.key")
+        for name in ("ca.key", "peer.key"):
+            shutil.copy(stolen / "authority" / name, cluster.settings.certs / "authority" / name)
         CertificateAuthority.load(cluster.settings.certs)
+
+
+def test_old_tokens_and_records_hold_up_the_retirement(cluster: WholeCluster, proxy: ProxyMembership) -> None:
+    """Until every program shows a token of the new authority, and no file server keeps records under the old key."""
+    assert cluster.ask("PUT", "/files/files/f", b"content").status == 201
+    cluster.pass_time(1.0)
+    before = cluster.peers("client_proxy", "1").shown_to(DIRECTORY_URL)
+    old = rotate(cluster, proxy)
+    assert authorities(cluster)[1].get("needed_by", []) == []
+    assert cluster.servers["1"].redo_records.sealed_by == [authorities(cluster)[0]["id"]]
+    assert cluster.peers("client_proxy", "1").shown_to(DIRECTORY_URL) != before
+
+    late = LocalPeers.with_token(cluster.programs, before)
+    state = cluster.servers["1"].link._state()
+    late.call(DIRECTORY_URL, PROXY_HEARTBEAT, ProxyHeartbeatRequest("", authorities=proxy._keeper.authorities))
+    server = cluster.peers("file_server", "1")
+    server.call(DIRECTORY_URL, HEARTBEAT, msgspec.structs.replace(state, redo_sealed_by=[old]))
+    refused = post(cluster, f"{AUTHORITIES}/{old}/retire")
+    assert refused.status == 409
+    assert "proxy 1 presents a peer token from it" in refused.json["detail"]
+    assert "file server 1 keeps redo records encrypted with its key" in refused.json["detail"]
+    heartbeats(cluster, proxy)
+    assert post(cluster, f"{AUTHORITIES}/{old}/retire").status == 200
+    with pytest.raises(PeerRefused, match="was retired"):
+        late.call(DIRECTORY_URL, PROXY_HEARTBEAT, ProxyHeartbeatRequest(""))
 
 
 def test_a_strangers_authority_is_never_trusted(cluster: WholeCluster, proxy: ProxyMembership, tmp_path: Path) -> None:
@@ -240,7 +283,7 @@ def test_a_program_that_is_away_holds_up_the_retirement(cluster: WholeCluster, p
     assert "proxy 1" not in refused.json["detail"]
     answer = post(cluster, f"{AUTHORITIES}/{old}/retire", {"without": [{"role": "file_server", "id": "2"}]})
     assert answer.status == 200, answer.body
-    with pytest.raises(PeerRefused, match="was removed"):
+    with pytest.raises(PeerRefused, match="was retired"):
         removed.call(DIRECTORY_URL, RENEW_CERTIFICATE, RenewCertificateRequest(""))
 
 

@@ -40,7 +40,10 @@ def invite(cluster: WholeCluster, role: str = "file_server", id: str = "", hosts
 
 def enrol(cluster: WholeCluster, secret: str, role: str, id: str, csr_names: tuple[str, ...] = ()) -> cm.EnrolReply:
     """Join with a secret, and a request that asks for other names."""
-    _, csr = new_key_and_request(role, id, csr_names)
+    return enrol_with(cluster, secret, role, id, new_key_and_request(role, id, csr_names)[1])
+
+
+def enrol_with(cluster: WholeCluster, secret: str, role: str, id: str, csr: str) -> cm.EnrolReply:
     request = cm.EnrolRequest(secret, role, id, csr)  # type: ignore[arg-type]
     reply: cm.EnrolReply = cluster.peers("client_proxy", "1").call(DIRECTORY_URL, cm.ENROL, request)
     return reply
@@ -195,25 +198,36 @@ def test_names_are_those_that_were_invited(cluster: WholeCluster) -> None:
     """What a program asks for changes nothing, neither when it joins nor when it renews; wildcards are refused."""
     local = {"localhost", "127.0.0.1", "::1"}
     wanted = ("bank.example", "*.bank.example", "proxy.example")
-    reply = enrol(cluster, invite(cluster, "file_server", "7", ["room7.example"]), "file_server", "7", wanted)
+    _, csr = new_key_and_request("file_server", "7", wanted)
+    reply = enrol_with(cluster, invite(cluster, "file_server", "7", ["room7.example"]), "file_server", "7", csr)
     assert names(reply) == {"room7.example", *local}
     joined = LocalPeers.with_token(cluster.programs, reply.peer_token)
-    _, csr = new_key_and_request("file_server", "7", wanted)
     renewed = joined.call(DIRECTORY_URL, cm.RENEW_CERTIFICATE, cm.RenewCertificateRequest(csr))
     assert names(renewed) == {"room7.example", *local}
-    assert renewed.peer_token == ""
+    assert renewed.peer_token == reply.peer_token
     for bad in ("*.example", "*", "a.*.example"):
         with pytest.raises(BadRequest):
             invite(cluster, "file_server", "8", [bad])
 
 
+def test_a_renewal_keeps_the_programs_key(cluster: WholeCluster) -> None:
+    """A program's token gives nobody else a certificate: not with a key that the program never had."""
+    _, csr = new_key_and_request("client_proxy", "7")
+    token = enrol_with(cluster, invite(cluster, "client_proxy", "7"), "client_proxy", "7", csr).peer_token
+    thief = LocalPeers.with_token(cluster.programs, token)
+    _, other = new_key_and_request("client_proxy", "7")
+    with pytest.raises(PeerRefused, match="cannot renew with another key"):
+        thief.call(DIRECTORY_URL, cm.RENEW_CERTIFICATE, cm.RenewCertificateRequest(other))
+    assert thief.call(DIRECTORY_URL, cm.RENEW_CERTIFICATE, cm.RenewCertificateRequest(csr)).cert_pem
+
+
 def test_storage_keys_go_to_programs_that_unseal(cluster: WholeCluster) -> None:
     """File servers get them; a proxy gets none, neither when it joins nor when it renews."""
     assert '"keys"' in enrol(cluster, invite(cluster), "file_server", "9").storage_keys_json
-    reply = enrol(cluster, invite(cluster, "client_proxy", "9"), "client_proxy", "9")
+    _, csr = new_key_and_request("client_proxy", "9")
+    reply = enrol_with(cluster, invite(cluster, "client_proxy", "9"), "client_proxy", "9", csr)
     assert reply.storage_keys_json == ""
     proxy = LocalPeers.with_token(cluster.programs, reply.peer_token)
-    _, csr = new_key_and_request("client_proxy", "9")
     renewed = proxy.call(DIRECTORY_URL, cm.RENEW_CERTIFICATE, cm.RenewCertificateRequest(csr))
     assert renewed.storage_keys_json == ""
 

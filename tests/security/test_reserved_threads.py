@@ -125,9 +125,7 @@ class Called:
 
     def _program(self, folder: Path, role: str) -> PeerClient:
         identity = ensure_identity(folder / "certs", role, "1")
-        client = PeerClient(identity, PATIENT, directory=self.url)
-        client._token = self.directory.authority.peer_token(role, "1")
-        return client
+        return PeerClient(identity, PATIENT, directory=self.url)
 
     def ask(self, call: Call[Any, Any], request: Any) -> Any:
         return self.proxy.call(self.url, call, request)

@@ -86,8 +86,8 @@ class Authority:
     def revocations(self) -> RevocationList:
         return RevocationList(0, frozenset(), "")
 
-    def derive_key(self, context: str) -> bytes:
-        return context.encode()[:32].ljust(32)
+    def derive_keys(self, context: str) -> dict[str, bytes]:
+        return {"": context.encode()[:32].ljust(32)}
 
     def verify_peer_token(self, token: str) -> PeerIdentity:
         role, _, id = token.partition(".")

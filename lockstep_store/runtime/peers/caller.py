@@ -18,7 +18,7 @@ from lockstep_store.runtime.peers.connection import TRANSPORT_ERRORS, PeerConnec
 from lockstep_store.runtime.peers.liveness import Address, Liveness, Probe, handshake_probe
 from lockstep_store.runtime.peers.proofs import ProofMaker
 from lockstep_store.runtime.tls.contexts import client_context
-from lockstep_store.runtime.tls.identity import Identity
+from lockstep_store.runtime.tls.identity import Identity, LatestToken
 from lockstep_store.runtime.tracing import REQUEST_ID_HEADER, request_id
 from lockstep_store.wire.codec import Call, decode_problem, encode
 from lockstep_store.wire.errors import PeerUnreachable, from_problem
@@ -51,7 +51,7 @@ class PeerClient:
         probe: Probe | None = None,
     ) -> None:
         self._identity = identity
-        self._token = identity.peer_token
+        self._token = LatestToken(identity)
         self._proofs = ProofMaker(identity)
         self._timeout = timeout
         self._idle: dict[Address, deque[tuple[PeerConnection, float]]] = {}
@@ -132,7 +132,7 @@ class PeerClient:
                 connection.close()
 
     def _headers(self, url: str, extra: dict[str, str] | None) -> dict[str, str]:
-        shown = self._token if _address(url) == self._directory else self._proofs.proof_for(url)
+        shown = self._token.text() if _address(url) == self._directory else self._proofs.proof_for(url)
         headers = {PEER_HEADER: shown, "Content-Type": "application/json"}
         current = request_id()
         if current:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
@@ -20,6 +20,7 @@ from typing import BinaryIO
 import msgspec
 from blake3 import blake3
 
+from lockstep_store.runtime.storage.durable_files import write_durably
 from lockstep_store.wire.codec import decoder, encode
 from lockstep_store.wire.errors import Damaged, LockstepError, StorageFormatError
 from lockstep_store.wire.messages.base import Message
@@ -135,7 +136,7 @@ class RedoAppender:
         self.place: RedoPlace | None = None
         self._file = -1
         self._end = 0
-        for left_over in folder.glob(".redo-*.part"):
+        for left_over in folder.glob(".redo-*"):
             left_over.unlink()
         files = files_in(folder)
         if files:
@@ -155,7 +156,7 @@ class RedoAppender:
         self.close()
         path = self.folder / f"redo-{place.sequence:016}.log"
         part = self.folder / f".{path.name}.part"
-        head = FORMAT + encode(RedoHead(place, fresh)) + b"\n"
+        head = _beginning(RedoHead(place, fresh))
         descriptor = os.open(part, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         try:
             _write_all(descriptor, head, 0)
@@ -172,9 +173,7 @@ class RedoAppender:
         """Durable on return. After an OSError nothing was appended, and the next batch goes to a new file: what a
         failed flush left in this one may be lost later."""
         assert self.place == batch.before
-        body = encode(batch)
-        head = _FRAME.pack(_MAGIC, len(body))
-        frame = head + blake3(head + body).digest() + body
+        frame = _frame(batch)
         try:
             if self._file < 0:
                 self.begin(batch.before, fresh=False)
@@ -204,6 +203,11 @@ class RedoAppender:
         self._file = -1
 
 
+def replace_batches(file: RedoFile, batches: Iterable[RedoBatch]) -> None:
+    """Replace all batches of a file that nobody appends to; after a crash it has the old ones or the new ones."""
+    write_durably(file.path, b"".join([_beginning(file.head), *map(_frame, batches)]))
+
+
 def flush_folder(folder: Path) -> None:
     """Make the names in a folder durable."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -211,6 +215,16 @@ def flush_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _beginning(head: RedoHead) -> bytes:
+    return FORMAT + encode(head) + b"\n"
+
+
+def _frame(batch: RedoBatch) -> bytes:
+    body = encode(batch)
+    head = _FRAME.pack(_MAGIC, len(body))
+    return head + blake3(head + body).digest() + body
 
 
 def _read_frame(file: BinaryIO) -> RedoBatch | None:

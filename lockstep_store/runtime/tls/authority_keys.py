@@ -1,12 +1,14 @@
 """The authority's keys on disk, and the steps of a rotation: `introduce`, `promote`, `retire`, `forget`.
 
-`authority/ca.key` has a private key, or after a rotation, for each authority: the key and its certificate, the one that
-issues first, and at last the links (see `authorities`). The file is replaced as a whole, so each step is done or not,
-whenever a program is killed; `ca.pem`, `ca-links.pem` and the revocation list are made from it, again after a crash.
+`authority/ca.key` has a private key, or after a rotation, for each authority: the key, its peer key and its
+certificate, the one that issues first, and at last the links (see `authorities`). The file is replaced as a whole, so
+each step is done or not, whenever a program is killed; `ca.pem`, `ca-links.pem` and the revocation list are made from
+it, again after a crash. `authority/peer.key` has the peer key until the first rotation.
 """
 
 from __future__ import annotations
 
+import base64
 import re
 import secrets
 from collections.abc import Iterable
@@ -28,6 +30,7 @@ AUTHORITY_LIFETIME = timedelta(days=3650)
 CLOCK_SKEW = timedelta(days=1)
 PEER_KEY_BYTES = 32
 
+_PEER_KEY = b"LOCKSTEP PEER KEY"
 _BLOCK = re.compile(rb"-----BEGIN ([A-Z ]+)-----.+?-----END \1-----\s*", re.DOTALL)
 
 
@@ -37,6 +40,8 @@ class Authority:
 
     certificate: x509.Certificate
     key: ec.EllipticCurvePrivateKey | None = field(repr=False)
+    peer_key: bytes | None = field(repr=False)
+    """Makes peer tokens, and the key that seals redo records; replaced and deleted with the authority's own key."""
 
     @property
     def id(self) -> str:
@@ -109,7 +114,7 @@ class AuthorityKeys:
         if old.key is None:
             raise Conflict(f"the key of authority {old.id} is missing")
         key = ec.generate_private_key(ec.SECP256R1())
-        new = Authority(self_signed(key, now), key)
+        new = Authority(self_signed(key, now), key, secrets.token_bytes(PEER_KEY_BYTES))
         link = _sign_authority(
             new.certificate.subject,
             key.public_key(),
@@ -127,13 +132,13 @@ class AuthorityKeys:
         return self if new is None else replace(self, authorities=(new, self.issuing))
 
     def retire(self, id: str) -> AuthorityKeys:
-        """Delete an old authority's key; its certificates are still accepted. Conflict for any but an old one."""
+        """Delete an old authority's keys; its certificates are still accepted. Conflict for any but an old one."""
         old = self.find(id)
         if old is self.issuing:
             raise Conflict(f"authority {id} issues the certificates: rotate first (lockstep certs rotate-ca)")
         if old is self.next:
             raise Conflict(f"authority {id} is the next one: wait until all programs trust it")
-        return replace(self, authorities=(self.issuing, replace(old, key=None)))
+        return replace(self, authorities=(self.issuing, replace(old, key=None, peer_key=None)))
 
     def forget(self) -> AuthorityKeys:
         """Stop trusting the authorities without a key."""
@@ -146,18 +151,23 @@ class AuthorityKeys:
         blocks = []
         for one in self.authorities:
             blocks += [private_key_pem(one.key)] if one.key is not None else []
+            blocks += [_peer_key_block(one.peer_key)] if one.peer_key is not None else []
             blocks.append(pem_of([one.certificate]).encode("ascii"))
         write_durably(key_file(folder), b"".join(blocks) + self.links_pem.encode("ascii"))
 
     def is_published(self, folder: Path) -> bool:
-        """Whether `ca.pem` and `ca-links.pem` match the keys."""
+        """Whether the other files match `ca.key`."""
+        if peer_key_file(folder).exists() and _PEER_KEY in key_file(folder).read_bytes():
+            return False
         return (folder / "ca.pem").read_text("ascii") == self.ca_pem and load_links(folder) == self.links_pem
 
     def publish(self, folder: Path) -> None:
-        """Write the public files, durably."""
+        """Write the public files, durably, and delete the first peer key's once that is in `ca.key`."""
         if self.links:
             write_durably(folder / "ca-links.pem", self.links_pem.encode("ascii"), mode=0o644)
         write_durably(folder / "ca.pem", self.ca_pem.encode("ascii"), mode=0o644)
+        if _PEER_KEY in key_file(folder).read_bytes():
+            peer_key_file(folder).unlink(missing_ok=True)
 
 
 def key_file(folder: Path) -> Path:
@@ -166,6 +176,20 @@ def key_file(folder: Path) -> Path:
 
 def peer_key_file(folder: Path) -> Path:
     return folder / "authority" / "peer.key"
+
+
+def has_peer_key(folder: Path) -> bool:
+    """Whether the authority in the certs folder `folder` has a peer key, in either file."""
+    file = key_file(folder)
+    return peer_key_file(folder).exists() or (file.exists() and _PEER_KEY in file.read_bytes())
+
+
+def _peer_key_block(key: bytes) -> bytes:
+    return b"-----BEGIN %s-----\n%s\n-----END %s-----\n" % (_PEER_KEY, base64.b64encode(key), _PEER_KEY)
+
+
+def _peer_key_of(block: bytes) -> bytes:
+    return base64.b64decode(b"".join(block.split(b"\n")[1:2]), validate=True)
 
 
 def private_key_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
@@ -250,8 +274,11 @@ def _sign_authority(
 
 def _parse(content: bytes, folder: Path) -> AuthorityKeys:
     blocks = [(match[1], match[0]) for match in _BLOCK.finditer(content)]
-    keys = [load_key(pem) for kind, pem in blocks if kind != b"CERTIFICATE"]
+    keys = [load_key(pem) for kind, pem in blocks if kind not in (b"CERTIFICATE", _PEER_KEY)]
+    peer_keys = [_peer_key_of(pem) for kind, pem in blocks if kind == _PEER_KEY]
     certificates = [x509.load_pem_x509_certificate(pem) for kind, pem in blocks if kind == b"CERTIFICATE"]
+    if not peer_keys and peer_key_file(folder).exists():
+        peer_keys = [bytes.fromhex(peer_key_file(folder).read_text("ascii").strip())] * len(keys)
     if not keys:
         raise ValueError(f"{key_file(folder).name} has no key")
     if not certificates:  # as made at first: the certificate is in ca.pem alone
@@ -260,16 +287,20 @@ def _parse(content: bytes, folder: Path) -> AuthorityKeys:
             raise SetupError(
                 f"the files of the certificate authority in {folder} do not match one another: restore them"
             )
-        return AuthorityKeys((Authority(certificates[0], keys[0]),), tuple(parse_links(load_links(folder))))
+        return AuthorityKeys(tuple(_with_keys(certificates, keys, peer_keys)), tuple(parse_links(load_links(folder))))
     own = [one for one in certificates if one.issuer == one.subject]
     links = [one for one in certificates if one.issuer != one.subject]
-    return AuthorityKeys(tuple(_with_keys(own, keys)), tuple(links))
+    return AuthorityKeys(tuple(_with_keys(own, keys, peer_keys)), tuple(links))
 
 
-def _with_keys(certificates: Iterable[x509.Certificate], keys: list[ec.EllipticCurvePrivateKey]) -> Iterable[Authority]:
+def _with_keys(
+    certificates: list[x509.Certificate], keys: list[ec.EllipticCurvePrivateKey], peer_keys: list[bytes]
+) -> Iterable[Authority]:
+    if len(peer_keys) != len(keys) or any(len(one) != PEER_KEY_BYTES for one in peer_keys):
+        raise ValueError("its peer keys are missing or damaged")
     for certificate in certificates:
-        key = next((one for one in keys if one.public_key() == certificate.public_key()), None)
-        yield Authority(certificate, key)
+        found = (one for one in zip(keys, peer_keys, strict=True) if one[0].public_key() == certificate.public_key())
+        yield Authority(certificate, *next(found, (None, None)))
 
 
 def create_files(folder: Path, now: datetime) -> None:
@@ -285,7 +316,7 @@ def create_files(folder: Path, now: datetime) -> None:
         )
     peer_key.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     peer_key.parent.chmod(0o700)
-    if not peer_key.exists():
+    if not has_peer_key(folder):
         write_durably(peer_key, secrets.token_hex(PEER_KEY_BYTES).encode() + b"\n")
     if not key_file(folder).exists():
         write_durably(key_file(folder), private_key_pem(ec.generate_private_key(ec.SECP256R1())))
@@ -305,7 +336,7 @@ def _publish_first(folder: Path, key: ec.EllipticCurvePrivateKey, now: datetime)
             keys.publish(folder)
             return
         # It certifies the same key again, so a rotation that was under way is over: all join again anyway.
-        keys = AuthorityKeys((Authority(self_signed(key, now), key),), keys.links)
+        keys = AuthorityKeys((Authority(self_signed(key, now), key, keys.issuing.peer_key),), keys.links)
         keys.save(folder)
         keys.publish(folder)
         return

@@ -3,20 +3,18 @@
 It exists only on the directory's machine, in `certs/authority/`. Its callers decide which program may have a
 certificate (with a join token, or on this machine); `lockstep_store.runtime.tls.identity` stores what it issues.
 
-A peer token is `role.id.generation.mac`, where mac is the hex of BLAKE3 keyed with the 32-byte peer key over
-`lockstep peer token v2`, a zero byte, and `role.id.generation`. Neither a role nor an id may contain a dot. Tokens of
-an ended generation (see `program_registry`) are void.
+A peer token is `role.id.generation.mac`, where mac is the hex of BLAKE3 keyed with the authority's 32-byte peer key
+over `lockstep peer token v2`, a zero byte, and `role.id.generation`. Neither a role nor an id may contain a dot. Tokens
+of an ended generation (see `program_registry`) and of a retired authority are void.
 """
 
 from __future__ import annotations
 
 import hmac
-import ipaddress
 import re
-import socket
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Literal, TypeGuard, get_args
@@ -26,21 +24,22 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from lockstep_store.runtime.storage.sealing import one_program_at_a_time, write_durably
 from lockstep_store.runtime.tls.authorities import TrustedAuthorities, adopted, pem_of
 from lockstep_store.runtime.tls.authority_keys import (
     CLOCK_SKEW,
-    PEER_KEY_BYTES,
     Authority,
     AuthorityKeys,
     create_files,
+    has_peer_key,
     key_file,
     key_usage,
-    peer_key_file,
     subject_name,
 )
+from lockstep_store.runtime.tls.host_names import host_names, local_hosts
 from lockstep_store.runtime.tls.program_registry import ProgramRegistry
 from lockstep_store.runtime.tls.revocation import RevocationList, make_list, split_lists
 from lockstep_store.wire.errors import BadRequest, PeerRefused, SetupError
@@ -50,12 +49,10 @@ Role = Literal["directory_server", "file_server", "client_proxy"]
 ROLES: tuple[Role, ...] = get_args(Role)
 
 CERTIFICATE_LIFETIME = timedelta(days=90)
-MAX_HOSTS = 32
 
 _PEER_TOKEN_DOMAIN = b"lockstep peer token v2\0"
 _ID = re.compile(r"[A-Za-z0-9_-]{1,32}")
 _GENERATION = re.compile(r"[1-9][0-9]{0,8}")
-_DNS_NAME = re.compile(r"(?=.{1,253}\Z)[A-Za-z0-9_]([A-Za-z0-9_-]{0,62})(\.[A-Za-z0-9_][A-Za-z0-9_-]{0,62})*")
 
 
 def utc_now() -> datetime:
@@ -70,6 +67,8 @@ class PeerIdentity:
     role: Role
     id: str
     generation: int = 1
+    by_old_authority: bool = field(default=False, compare=False)
+    """Its token is valid, but not of the authority that makes new ones."""
 
 
 def is_role(text: str) -> TypeGuard[Role]:
@@ -85,43 +84,12 @@ def check_program(role: str, id: str) -> None:
         raise BadRequest(f"{id[:40]!r} is not a program id: use 1 to 32 letters, digits, '_' or '-'")
 
 
-def host_names(hosts: Iterable[str] = ()) -> list[x509.GeneralName]:
-    """Return `hosts` as certificate names: IP addresses and DNS names, which may begin with `*.`.
-
-    Raises BadRequest for anything else.
-    """
-    distinct = list(dict.fromkeys(host.strip() for host in hosts))
-    if len(distinct) > MAX_HOSTS:
-        raise BadRequest(f"too many host names: {len(distinct)}, but a certificate may have at most {MAX_HOSTS}")
-    return list(dict.fromkeys(_host_name(host) for host in distinct))
-
-
-def local_hosts() -> list[str]:
-    """Return the names under which programs on this machine can reach one another."""
-    name = socket.gethostname()
-    return ["localhost", "127.0.0.1", "::1", *([name] if _DNS_NAME.fullmatch(name) else [])]
-
-
-def _host_name(host: str) -> x509.GeneralName:
-    try:
-        return x509.IPAddress(ipaddress.ip_address(host.removeprefix("[").removesuffix("]")))
-    except ValueError:
-        pass
-    name = host.removeprefix("*.")
-    if not _DNS_NAME.fullmatch(name) or (name != host and "." not in name):  # no client takes a *.org
-        raise BadRequest(f"{host[:80]!r} is not an IP address or host name: leave out scheme and port")
-    return x509.DNSName(host.lower())
-
-
 class CertificateAuthority:
     """Signs certificates and peer tokens. Its secrets never appear in `repr`. Thread-safe."""
 
-    def __init__(
-        self, folder: Path, keys: AuthorityKeys, peer_key: bytes, now: Callable[[], datetime] = utc_now
-    ) -> None:
+    def __init__(self, folder: Path, keys: AuthorityKeys, now: Callable[[], datetime] = utc_now) -> None:
         self._folder = folder
         self._keys = keys
-        self._peer_key = peer_key
         self.now = now
         self.programs = ProgramRegistry(folder)
         self._ended = {(one.role, one.id): one.ended for one in self.programs.all() if one.ended}
@@ -133,7 +101,7 @@ class CertificateAuthority:
     @classmethod
     def exists(cls, folder: Path) -> bool:
         """Whether the authority of the certs folder `folder` is on this machine and complete."""
-        return all(file.exists() for file in (key_file(folder), peer_key_file(folder), folder / "ca.pem"))
+        return key_file(folder).exists() and has_peer_key(folder) and (folder / "ca.pem").exists()
 
     @classmethod
     def create(cls, folder: Path, now: Callable[[], datetime] = utc_now) -> CertificateAuthority:
@@ -152,7 +120,6 @@ class CertificateAuthority:
         """Load the authority in `folder`; raises SetupError when it is missing, damaged or expired."""
         try:
             keys = AuthorityKeys.load(folder)
-            peer_key = bytes.fromhex(peer_key_file(folder).read_text("ascii").strip())
             trusted = TrustedAuthorities.load(folder / "ca.pem") if (folder / "ca.pem").exists() else None
         except FileNotFoundError as error:
             raise SetupError(
@@ -164,8 +131,7 @@ class CertificateAuthority:
                 f"cannot read the certificate authority in {folder} ({error}): restore it from a backup"
             ) from error
         own = [one.certificate for one in keys.authorities]
-        of_another = trusted is not None and not adopted(trusted.certificates, own, keys.links)
-        if of_another or len(peer_key) != PEER_KEY_BYTES:
+        if trusted is not None and not adopted(trusted.certificates, own, keys.links):
             raise SetupError(
                 f"the files of the certificate authority in {folder} do not match one another: restore them"
             )
@@ -175,7 +141,7 @@ class CertificateAuthority:
                 f"the authority in {folder} expired on {certificate.not_valid_after_utc:%Y-%m-%d}: "
                 "remove ca.pem there, start the directory again, and join every other machine again"
             )
-        authority = cls(folder, keys, peer_key, now)
+        authority = cls(folder, keys, now)
         authority._publish()
         return authority
 
@@ -205,7 +171,7 @@ class CertificateAuthority:
         self._change(AuthorityKeys.promote)
 
     def retire(self, id: str) -> None:
-        """Delete an old authority's key. NotFound for an unknown id, Conflict for any but an old authority."""
+        """Delete an old authority's keys. NotFound for an unknown id, Conflict for any but an old authority."""
         self._change(lambda keys: keys.retire(id))
 
     def forget_retired(self) -> None:
@@ -250,9 +216,14 @@ class CertificateAuthority:
             if not published:
                 keys.publish(self._folder)
 
-    def derive_key(self, context: str) -> bytes:
-        """Return a key of 32 bytes for `context`, the same each time, which no other machine can make."""
-        return blake3(self._peer_key, derive_key_context=context).digest()
+    def derive_keys(self, context: str) -> dict[str, bytes]:
+        """Return a key of 32 bytes for `context` by each authority that is not retired, by its id, the issuing one's
+        first. Each authority's is the same each time, and no other machine can make it."""
+        return {
+            one.id: blake3(one.peer_key, derive_key_context=context).digest()
+            for one in self._keys.authorities
+            if one.peer_key is not None
+        }
 
     def issue(self, role: str, id: str, hosts: Iterable[str], public_key: ec.EllipticCurvePublicKey) -> str:
         """Issue a certificate (PEM) for a program's key, valid for 90 days, as server and as client.
@@ -262,15 +233,17 @@ class CertificateAuthority:
         check_program(role, id)
         return self._certify(role, id, host_names([*local_hosts(), *hosts]), public_key)
 
-    def sign_request(self, csr_pem: str, role: str, id: str, hosts: Iterable[str]) -> str:
+    def sign_request(self, csr_pem: str, role: str, id: str, hosts: Iterable[str], *, is_renewal: bool = False) -> str:
         """Issue a certificate (PEM) for another machine's signing request.
 
         Only the key is taken from the request. The names are `role`, `id` and `hosts`, which the caller has verified,
-        and localhost. Raises BadRequest for a request that is malformed or not signed by its own key.
+        and localhost. Raises BadRequest for a request that is malformed or not signed by its own key, PeerRefused for a
+        renewal with another key.
         """
         check_program(role, id)
         public_key = self.check_request(csr_pem)
-        return self._certify(role, id, host_names(["localhost", "127.0.0.1", "::1", *hosts]), public_key)
+        names = host_names(["localhost", "127.0.0.1", "::1", *hosts])
+        return self._certify(role, id, names, public_key, is_renewal=is_renewal)
 
     def check_request(self, csr_pem: str) -> ec.EllipticCurvePublicKey:
         """Return the key of a signing request; BadRequest when it is malformed or not signed by its own key."""
@@ -312,7 +285,15 @@ class CertificateAuthority:
             ]
             write_durably(self.programs.crl_file, "".join(lists).encode("ascii"), mode=0o644)
 
-    def _certify(self, role: str, id: str, names: list[x509.GeneralName], public_key: ec.EllipticCurvePublicKey) -> str:
+    def _certify(
+        self,
+        role: str,
+        id: str,
+        names: list[x509.GeneralName],
+        public_key: ec.EllipticCurvePublicKey,
+        *,
+        is_renewal: bool = False,
+    ) -> str:
         _check_curve(public_key)
         keys, issuer = self._keys, self.issuer_for(role)
         if issuer.key is None:
@@ -339,7 +320,8 @@ class CertificateAuthority:
             .add_extension(x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(issuer_id), critical=False)
         )
         certificate = builder.sign(issuer.key, hashes.SHA256())
-        self.programs.note_certificate(role, id, serial, until, now)
+        key = blake3(public_key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).hexdigest()
+        self.programs.note_certificate(role, id, serial, until, now, key, is_renewal=is_renewal)
         # People's clients may know only an older authority; programs learn of a new one before it issues anything.
         older = [keys.link(one, issuer) for one in keys.authorities] if role == "client_proxy" else []
         return pem_of([certificate, *(link for link in older if link is not None)])
@@ -347,30 +329,44 @@ class CertificateAuthority:
     def peer_token(self, role: str, id: str, generation: int = 1) -> str:
         """Return the token that proves to the directory that a program is `role` number `id`."""
         check_program(role, id)
-        return f"{role}.{id}.{generation}.{self._mac(role, id, generation)}"
+        key = self._keys.issuing.peer_key
+        if key is None:
+            raise SetupError("the key of peer tokens is missing: restore the authority's folder from a backup")
+        return _made_with(key, role, id, generation)
 
     def verify_peer_token(self, token: str) -> PeerIdentity:
-        """Return whose token this is. PeerRefused if this authority did not create it, or its generation has ended.
+        """Return whose token this is. PeerRefused if no authority made it that is still trusted, or its generation has
+        ended.
 
         The comparison takes constant time.
         """
         words = token.split(".")
-        role, id, number, mac = words if len(words) == 4 else ("", "", "", "")
+        role, id, number, _ = words if len(words) == 4 else ("", "", "", "")
         if not is_role(role) or not _ID.fullmatch(id) or not _GENERATION.fullmatch(number):
             raise PeerRefused("the peer token is malformed: run `lockstep join TOKEN` on that machine again")
         generation = int(number)
-        if not hmac.compare_digest(self._mac(role, id, generation).encode(), mac.encode("utf-8", "surrogatepass")):
+        shown, keys = token.encode("utf-8", "surrogatepass"), self._keys
+        makers = [
+            one
+            for one in keys.authorities
+            if one.peer_key is not None
+            and hmac.compare_digest(_made_with(one.peer_key, role, id, generation).encode(), shown)
+        ]
+        if not makers:
             raise PeerRefused(
-                f"the peer token of {role} {id} is from another cluster: run `lockstep join TOKEN` there again"
+                f"the peer token of {role} {id} is from another cluster, or from an authority that was retired: run "
+                "`lockstep join TOKEN` there again"
             )
         if generation <= self._ended.get((role, id), 0):
             raise PeerRefused(
                 f"{role} {id} was removed from the cluster: stop it; to bring it back, invite it again", removed=True
             )
-        return PeerIdentity(role, id, generation)
+        return PeerIdentity(role, id, generation, by_old_authority=keys.issuing not in makers)
 
-    def _mac(self, role: str, id: str, generation: int) -> str:
-        return blake3(_PEER_TOKEN_DOMAIN + f"{role}.{id}.{generation}".encode(), key=self._peer_key).hexdigest()
+
+def _made_with(key: bytes, role: str, id: str, generation: int) -> str:
+    words = f"{role}.{id}.{generation}"
+    return f"{words}.{blake3(_PEER_TOKEN_DOMAIN + words.encode(), key=key).hexdigest()}"
 
 
 def _check_curve(key: ec.EllipticCurvePublicKey) -> None:

@@ -28,20 +28,14 @@ from lockstep_store.runtime.tls.authorities import (
     without_old_links,
 )
 from lockstep_store.runtime.tls.authority_keys import load_key, private_key_pem
-from lockstep_store.runtime.tls.certificate_authority import (
-    MAX_HOSTS,
-    CertificateAuthority,
-    Role,
-    check_program,
-    host_names,
-    local_hosts,
-    utc_now,
-)
-from lockstep_store.wire.errors import BadRequest, SetupError
+from lockstep_store.runtime.tls.certificate_authority import CertificateAuthority, Role, check_program, utc_now
+from lockstep_store.runtime.tls.host_names import MAX_HOSTS, host_names, local_hosts
+from lockstep_store.wire.errors import BadRequest, PeerRefused, SetupError
 from lockstep_store.wire.messages.authorities import TrustNews
 
 __all__ = [
     "Identity",
+    "LatestToken",
     "Role",
     "accept_bundle",
     "days_left",
@@ -68,7 +62,29 @@ class Identity:
     cert_file: Path
     key_file: Path
     peer_token: str = field(repr=False)
+    """As it was loaded: see `LatestToken`."""
     storage_keys_file: Path
+
+
+class LatestToken:
+    """A program's peer token as its last renewal left it. Thread-safe."""
+
+    def __init__(self, identity: Identity) -> None:
+        self._file = _token_file(identity)
+        self._known = (self._stamp(), identity.peer_token)
+
+    def text(self) -> str:
+        """Return the identity's token, or the one on the disk if the file has changed since."""
+        stamp = self._stamp()
+        if stamp not in (0, self._known[0]):
+            self._known = (stamp, self._file.read_text("ascii").strip())
+        return self._known[1]
+
+    def _stamp(self) -> int:
+        try:
+            return self._file.stat().st_mtime_ns
+        except OSError:
+            return 0
 
 
 def ensure_authority(
@@ -109,7 +125,7 @@ def ensure_identity(
             fault = fault or _fault(identity, here, now()) or _outdated(identity, authority)
             program = authority.programs.start_here(role, id)
             token = authority.peer_token(role, id, program.generation)
-            if identity.peer_token not in ("", token):
+            if identity.peer_token and not _admits(authority, identity, program.generation):
                 identity.key_file.unlink(missing_ok=True)  # the key of a removed program is not used again
                 fault = "its membership ended"
             if fault or _time_left(identity, now()) < RENEW_BEFORE:
@@ -127,7 +143,8 @@ def ensure_identity(
 
 
 def renew(identity: Identity, hosts: Iterable[str] = (), *, now: Callable[[], datetime] = utc_now) -> Identity:
-    """Issue a new certificate for the same key and names (and `hosts`), if the authority is on this machine.
+    """Issue a new certificate for the same key and names (and `hosts`), and the peer token of the authority that issues
+    it, if the authority is on this machine.
 
     The key is kept, because two files cannot be replaced at once, and key and certificate must always match. On other
     machines it raises SetupError: send `renewal_request` to the directory and store the reply with `accept_bundle`.
@@ -138,6 +155,9 @@ def renew(identity: Identity, hosts: Iterable[str] = (), *, now: Callable[[], da
         program = authority.programs.find(identity.role, identity.id)
         if program is not None and not program.is_member:
             raise SetupError(f"{identity.role} {identity.id} was removed from the cluster: it gets no new certificate")
+        if program is not None:
+            token = authority.peer_token(identity.role, identity.id, program.generation)
+            write_durably(_token_file(identity), token.encode())
         _issue(authority, identity, hosts)
     return identity
 
@@ -185,7 +205,8 @@ def accept_bundle(
 ) -> Identity:
     """Check and store an identity that the directory sent; every part is durable on return.
 
-    Empty parts were not sent: storage keys to programs that do not seal, the peer token at a renewal.
+    Empty parts were not sent: storage keys to programs that do not seal, and the peer token by an earlier version. The
+    certificate is stored last, so a renewal that was interrupted is repeated.
 
     Raises SetupError and writes nothing when the parts do not match, or the folder belongs to another cluster.
     """
@@ -259,6 +280,15 @@ def _at(certs_dir: Path, role: str, id: str) -> Identity:
 
 def _token_file(identity: Identity) -> Path:
     return identity.cert_file.with_name("peer.token")
+
+
+def _admits(authority: CertificateAuthority, identity: Identity, generation: int) -> bool:
+    """Whether its peer token makes it the member of this generation."""
+    try:
+        peer = authority.verify_peer_token(identity.peer_token)
+    except PeerRefused:
+        return False
+    return (peer.role, peer.id, peer.generation) == (identity.role, identity.id, generation)
 
 
 def _make_folder(identity: Identity) -> None:

@@ -27,6 +27,8 @@ class IssuedCertificate(msgspec.Struct):
     generation: int
     expires_at: float
     """Seconds since 1970."""
+    key: str = ""
+    """BLAKE3 of the public key (DER), in hex; empty for a certificate of an earlier version."""
 
 
 class Program(msgspec.Struct):
@@ -92,10 +94,14 @@ class ProgramRegistry:
 
         return self._change(work)
 
-    def note_certificate(self, role: str, id: str, serial: int, expires: datetime, now: datetime) -> None:
+    def note_certificate(
+        self, role: str, id: str, serial: int, expires: datetime, now: datetime, key: str, *, is_renewal: bool = False
+    ) -> None:
         """Remember a certificate, durably, before it is given out. Those that have expired are forgotten.
 
-        PeerRefused for a removed program, whose request may have come before its removal.
+        PeerRefused for a removed program, whose request may have come before its removal, and for a renewal with a key
+        that the program never had: whoever stole an authority's keys can make a program's token and certificate, and
+        would keep the place beyond the authority's end.
         """
 
         def work(content: _File) -> None:
@@ -103,7 +109,11 @@ class ProgramRegistry:
             if not program.is_member:
                 raise PeerRefused(f"{role} {id} was removed from the cluster: it gets no certificate", removed=True)
             kept = [one for one in program.certificates if one.expires_at > now.timestamp()]
-            program.certificates = [*kept, IssuedCertificate(str(serial), program.generation, expires.timestamp())]
+            keys = {one.key for one in kept if one.generation == program.generation}
+            if is_renewal and key not in keys and "" not in keys:
+                raise PeerRefused(f"{role} {id} cannot renew with another key: revoke it, and invite it again")
+            issued = IssuedCertificate(str(serial), program.generation, expires.timestamp(), key)
+            program.certificates = [*kept, issued]
 
         self._change(work)
 

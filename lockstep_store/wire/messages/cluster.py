@@ -238,7 +238,6 @@ class EnrolReply(Message):
     ca_pem: str
     cert_pem: str
     peer_token: str = ""
-    """Only when a program joins: a renewal returns no token."""
     storage_keys_json: str = ""
     """Only to programs that seal with them."""
     directory_url: str = ""

@@ -37,6 +37,8 @@ class RedoBatch(Message):
     made_at: float
     """Wall clock of the directory when it sent the batch: later changes are not in it."""
     payload: bytes
+    sealed_by: str = ""
+    """The id of the authority whose key seals the payload; empty when it is plain, or an earlier version sealed it."""
 
 
 class RedoRequest(Message):

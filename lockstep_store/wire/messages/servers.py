@@ -177,6 +177,8 @@ class HeartbeatRequest(Message):
     """None: it cannot take over new storage keys."""
     authorities: AuthorityUse | None = None
     """None: it cannot take over a new certificate authority."""
+    redo_sealed_by: list[str] | None = None
+    """Every `RedoBatch.sealed_by` among the redo records that it keeps. None: it cannot have them sealed again."""
 
 
 class InventoryOrder(Message):
@@ -233,6 +235,17 @@ class ReplayRequest(Message):
 class ReplayReply(Message):
     after: RedoPlace
     """The records behind this place are wanted next; sequence 0: none."""
+
+
+class ResealRequest(Message):
+    """Redo records that the caller keeps, sealed with the key of an authority that is being replaced."""
+
+    batch: RedoBatch
+
+
+class ResealReply(Message):
+    batch: RedoBatch
+    """The same, sealed with the key of the authority that issues certificates."""
 
 
 class HeldRequest(Message):
@@ -326,5 +339,6 @@ INVENTORY = Call("/v1/inventory", InventoryRequest, InventoryReply)
 FOUND = Call("/v1/found", FoundRequest, FoundReply)
 REDO = Call("/v1/redo", RedoRequest, RedoReply)
 REPLAY = Call("/v1/redo/replay", ReplayRequest, ReplayReply)
+RESEAL = Call("/v1/redo/reseal", ResealRequest, ResealReply)
 SMALL_WRITES = Call("/v1/writes/small", SmallWritesRequest, SmallWritesReply)
 MISSING_CHUNKS = Call("/v1/chunks/missing", MissingChunksRequest, MissingChunksReply)

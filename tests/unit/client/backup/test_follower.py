@@ -43,7 +43,7 @@ class Cluster:
     def open(self) -> None:
         self.store = SqliteStore(self.metadata)
         clock = ManualClock()
-        self._log = RedoLog(self.store, clock, bytes(32))  # type: ignore[arg-type]
+        self._log = RedoLog(self.store, clock, dict)  # type: ignore[arg-type]
         self._backups = Backups(self.store, clock, self.metadata.parent, "1")  # type: ignore[arg-type]
 
     def change(self, times: int = 1, size: int = 1) -> int:

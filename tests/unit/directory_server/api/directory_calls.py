@@ -70,6 +70,7 @@ FROM_FILE_SERVERS = [
     s.FOUND,
     s.REDO,
     s.REPLAY,
+    s.RESEAL,
 ]
 FROM_PROXIES = {
     value.path: value

@@ -10,14 +10,15 @@ import pytest
 
 from directory_server.maintenance.backup import Backups
 from directory_server.maintenance.fsck import check_metadata
+from directory_server.maintenance.redo_log import SEALING_CONTEXT, RedoLog
 from directory_server.maintenance.restore import accept_older, restore
 from file_server.maintenance.redo_records import RedoRecords
-from lockstep_store.runtime.storage.redo_files import files_in
+from lockstep_store.runtime.storage.redo_files import batches_in, files_in
 from lockstep_store.runtime.tls.certificate_authority import CertificateAuthority
 from lockstep_store.runtime.tls.identity import ensure_authority
 from lockstep_store.wire.codec import Call
 from lockstep_store.wire.digest import chunk_digest
-from lockstep_store.wire.errors import NotFound, NotLoggedIn, Starting
+from lockstep_store.wire.errors import Damaged, NotFound, NotLoggedIn, Starting
 from lockstep_store.wire.messages import files as m
 from lockstep_store.wire.messages import people as am
 from lockstep_store.wire.messages import servers as s
@@ -48,7 +49,7 @@ class Keeper:
     def beat(self, directory: Directory) -> None:
         self.directory = directory
         reply = directory.beat(self.id)
-        self.records.learn(reply.redo, reply.replay_after)
+        self.records.learn(reply.redo, reply.replay_after, reply.issuer)
         self.records.step()
 
 
@@ -332,6 +333,68 @@ def test_a_replay_goes_on_after_a_kill_in_its_middle(cluster: Cluster, monkeypat
     cluster.directory = cluster._start()
     cluster.up()
     assert_nothing_is_lost(cluster)
+
+
+@pytest.mark.parametrize("retired", [True, False])
+def test_records_outlive_a_rotation_of_the_key_that_seals_them(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, retired: bool
+) -> None:
+    """Files are sealed again one after the other, also after a kill in the middle; a restore reads both kinds. Once the
+    old authority is retired, its key opens no record any more."""
+    monkeypatch.setattr("directory_server.maintenance.redo_log.MAX_BATCH_BYTES", 1)
+    monkeypatch.setattr("file_server.maintenance.redo_records.FILE_BYTES", 1500)
+    begin(cluster)
+    cluster.change_much()
+    cluster.beat()
+    authority, log = cluster.directory.authority, cluster.directory.server.redo_log
+    (old,), stolen = (one.id for one in authority.keys.authorities), authority.derive_keys(SEALING_CONTEXT)
+    authority.introduce()
+    authority.promote()
+    new, keeper = authority.keys.issuing.id, cluster.keepers[0]
+    assert len(files_in(tmp_path / "redo-of-1")) > 2
+    assert keeper.records.sealed_by == [old]
+    keeper.records.learn(log.place(), None, new)
+    keeper.records.step()
+    assert keeper.records.sealed_by == sorted([old, new])
+    keeper.records.close()
+    keeper.records = RedoRecords(tmp_path / "redo-of-1", keeper)  # type: ignore[arg-type]
+    assert keeper.records.sealed_by == sorted([old, new])
+    if retired:
+        for keeper in cluster.keepers:
+            keeper.records.learn(log.place(), None, new)
+            while keeper.records.sealed_by != [new]:
+                keeper.records.step()
+        authority.retire(old)
+        thief = RedoLog(cluster.directory.store, cluster.directory.server.clock, lambda: stolen)
+        for batch in batches_in(files_in(tmp_path / "redo-of-1"), 1):
+            with pytest.raises(Damaged):
+                thief.unseal(batch)
+    cluster.directory.call(CREATE_BUCKET, CreateBucketRequest(cluster.admin, "made-last"))
+    cluster.beat()
+    cluster.authority = authority
+    cluster.restore()
+    cluster.up()
+    assert_nothing_is_lost(cluster)
+    buckets = cluster.directory.call(BUCKETS, CredentialRequest(cluster.admin)).buckets
+    assert "made-last" in {bucket.name for bucket in buckets}
+
+
+def test_records_that_the_directory_cannot_read_are_put_aside(cluster: Cluster, tmp_path: Path) -> None:
+    """So they do not hold up a retirement for ever; what follows is kept."""
+    begin(cluster)
+    cluster.beat()
+    keeper, log = cluster.keepers[0], cluster.directory.server.redo_log
+    monkey = log._keys
+    log._keys = lambda: {"another": b"a" * 32}
+    keeper.records.learn(log.place(), None, "another")
+    keeper.records.step()
+    assert keeper.records.sealed_by == []
+    assert list((tmp_path / "redo-of-1").glob("*.damaged"))
+    log._keys = monkey
+    cluster.change_much()
+    cluster.beat()
+    assert keeper.records._appender is not None
+    assert keeper.records._appender.place == log.place()
 
 
 def test_older_metadata_that_was_started_is_made_as_new_as_the_records(cluster: Cluster) -> None:

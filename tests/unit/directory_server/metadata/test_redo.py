@@ -51,7 +51,7 @@ class Metadata:
         self.folder = folder
         self.store = SqliteStore(folder / "metadata.db")
         self.clock = ManualClock()
-        self.log = RedoLog(self.store, self.clock, b"k" * 32)  # type: ignore[arg-type]
+        self.log = RedoLog(self.store, self.clock, lambda: {"k": b"k" * 32})  # type: ignore[arg-type]
         self.put("first", "1")
 
     def put(self, name: str, value: str) -> None:
@@ -152,7 +152,7 @@ def test_records_go_on_after_a_restart_and_after_a_failed_commit(metadata: Metad
     metadata.put("a", "1")
     metadata.store.close()
     metadata.store = SqliteStore(metadata.folder / "metadata.db")
-    metadata.log = RedoLog(metadata.store, metadata.clock, b"k" * 32)  # type: ignore[arg-type]
+    metadata.log = RedoLog(metadata.store, metadata.clock, lambda: {"k": b"k" * 32})  # type: ignore[arg-type]
     metadata.put("a", "2")
     metadata.store._drop_writer()
     metadata.put("a", "3")
@@ -238,7 +238,7 @@ def test_a_sealed_batch_is_read_by_nobody_else_and_only_whole(metadata: Metadata
     with pytest.raises(Damaged):
         bodies_of(batch)
     assert "verysecret" in bodies_of(metadata.log.unseal(batch))[0]
-    stranger = RedoLog(metadata.store, metadata.clock, b"x" * 32)  # type: ignore[arg-type]
+    stranger = RedoLog(metadata.store, metadata.clock, lambda: {"x": b"x" * 32})  # type: ignore[arg-type]
     with pytest.raises(Damaged):
         stranger.unseal(batch)
     batch.made_at += 1

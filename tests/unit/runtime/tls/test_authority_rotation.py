@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import re
 import shutil
 import stat
 from contextlib import suppress
@@ -22,6 +24,7 @@ from lockstep_store.runtime.tls.authority_keys import AuthorityKeys, vouches
 from lockstep_store.runtime.tls.certificate_authority import CertificateAuthority
 from lockstep_store.runtime.tls.identity import (
     Identity,
+    LatestToken,
     drop_old_links,
     ensure_authority,
     ensure_identity,
@@ -29,7 +32,7 @@ from lockstep_store.runtime.tls.identity import (
 )
 from lockstep_store.runtime.tls.revocation import RevocationList, split_lists
 from lockstep_store.wire.authority_ids import ids_in
-from lockstep_store.wire.errors import Conflict, NotFound, SetupError
+from lockstep_store.wire.errors import Conflict, NotFound, PeerRefused, SetupError
 from lockstep_store.wire.messages.authorities import TrustNews
 from tests.unit.runtime.tls.joining import join
 
@@ -82,6 +85,71 @@ def test_the_steps_of_a_rotation(folder: Path, authority: CertificateAuthority) 
     again = CertificateAuthority.load(folder)
     assert [one.id for one in again.keys.authorities] == [new]
     assert again.peer_token("file_server", "1") == authority.peer_token("file_server", "1")
+
+
+def test_the_key_of_peer_tokens_rotates_with_the_authority(folder: Path, authority: CertificateAuthority) -> None:
+    """Both make valid tokens until the old authority is retired. Then neither a token nor the stolen key is of use, and
+    no file has it."""
+    first = ensure_identity(folder, "client_proxy", "1")
+    stolen = (folder / "authority" / "peer.key").read_text().strip()
+    old = ids(folder)[0]
+    authority.introduce()
+    assert authority.peer_token("client_proxy", "1") == first.peer_token
+    assert stolen not in repr(authority.keys)
+    authority.promote()
+    token = authority.peer_token("client_proxy", "1")
+    assert token != first.peer_token
+    assert authority.verify_peer_token(first.peer_token).by_old_authority
+    assert not authority.verify_peer_token(token).by_old_authority
+    latest = LatestToken(first)
+    assert latest.text() == first.peer_token
+    renew(first)
+    assert latest.text() == token
+    authority.retire(old)
+    again = CertificateAuthority.load(folder)
+    for one in (authority, again):
+        assert one.verify_peer_token(token).id == "1"
+        with pytest.raises(PeerRefused, match="was retired"):
+            one.verify_peer_token(first.peer_token)
+    assert not (folder / "authority" / "peer.key").exists()
+    assert CertificateAuthority.exists(folder)
+    assert base64.b64encode(bytes.fromhex(stolen)) not in (folder / "authority" / "ca.key").read_bytes()
+    assert set(again.derive_keys("x")) == {ids(folder)[0]}
+
+
+def test_a_start_takes_over_the_new_token_and_keeps_the_key(folder: Path, authority: CertificateAuthority) -> None:
+    """A rotation ends no membership; who has a token of a retired authority gets another key."""
+    before = ensure_identity(folder, "file_server", "1").key_file.read_bytes()
+    old = ids(folder)[0]
+    authority.introduce()
+    authority.promote()
+    shutil.copytree(folder / "file_server-1", folder / "away")
+    after = ensure_identity(folder, "file_server", "1")
+    assert after.peer_token == authority.peer_token("file_server", "1")
+    assert after.key_file.read_bytes() == before
+    authority.retire(old)
+    shutil.rmtree(folder / "file_server-1")
+    (folder / "away").rename(folder / "file_server-1")
+    back = ensure_identity(folder, "file_server", "1")
+    assert back.peer_token == after.peer_token
+    assert back.key_file.read_bytes() != before
+
+
+def test_a_rotation_that_an_earlier_version_began_is_finished(folder: Path, authority: CertificateAuthority) -> None:
+    """Its key file has no peer keys: that of before the rotation is both authorities', until the next rotation."""
+    token = authority.peer_token("file_server", "1")
+    peer_key = (folder / "authority" / "peer.key").read_bytes()
+    old = ids(folder)[0]
+    authority.introduce()
+    key_file = folder / "authority" / "ca.key"
+    blocks = re.compile(rb"-+BEGIN LOCKSTEP PEER KEY-+.+?-+END LOCKSTEP PEER KEY-+\n", re.DOTALL)
+    key_file.write_bytes(blocks.sub(b"", key_file.read_bytes()))
+    (folder / "authority" / "peer.key").write_bytes(peer_key)
+    finished = CertificateAuthority.load(folder)
+    finished.promote()
+    finished.retire(old)
+    finished.forget_retired()
+    assert not CertificateAuthority.load(folder).verify_peer_token(token).by_old_authority
 
 
 def test_a_second_rotation_follows_the_first(folder: Path, authority: CertificateAuthority) -> None:

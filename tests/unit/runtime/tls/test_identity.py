@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from lockstep_store.runtime.tls.certificate_authority import MAX_HOSTS
 from lockstep_store.runtime.tls.contexts import (
     certificate_info,
     client_context,
 )
+from lockstep_store.runtime.tls.host_names import MAX_HOSTS
 from lockstep_store.runtime.tls.identity import (
     days_left,
     ensure_authority,
