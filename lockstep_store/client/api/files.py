@@ -108,16 +108,20 @@ class FileCalls(ApiCaller):
         start: int = 0,
         stop: int | None = None,
         if_match: Digest | None = None,
+        if_none_match: Digest | None = None,
     ) -> Download:
         """Open bytes [start, stop) of a version as a stream; close it, or use it as a context.
 
-        Raises NotFound, and PreconditionFailed when the content is no longer `if_match`.
+        Raises NotFound, PreconditionFailed when the content is no longer `if_match`, and NotModified when it still is
+        `if_none_match`.
         """
         headers = {}
         if start or stop is not None:
             headers["Range"] = f"bytes={start}-{'' if stop is None else stop - 1}"
         if if_match is not None:
             headers["If-Match"] = f'"{if_match}"'
+        if if_none_match is not None:
+            headers["If-None-Match"] = f'"{if_none_match}"'
         response = self.transport.request(
             "GET", file_address(bucket, path), params=version_argument(version), headers=headers, stream=True
         )

@@ -70,15 +70,18 @@ class App:
     def api(self) -> Client:
         """A client of that proxy with the profile's credential, if it has one."""
         if self._api is None:
-            place, profile = self.place(), self.profile
-            authority = authority_of(place.ca_file) if place.ca_file and place.ca_file.is_file() else ""
-            token = profile.token_for(place.url, authority)
-            if token and authority and authority != profile.authority:
-                with self.store.change(self.profile_name) as stored:  # the cluster's authority is being rotated
-                    stored.authority = authority
-            credential = self.environment.get(API_KEY_VARIABLE) or token
-            self._api = _client(place, credential)
+            self._api = _client(self.place(), self.credential())
         return self._api
+
+    def credential(self) -> str:
+        """The API key or the profile's token that may be sent to that proxy; empty if there is none."""
+        place, profile = self.place(), self.profile
+        authority = authority_of(place.ca_file) if place.ca_file and place.ca_file.is_file() else ""
+        token = profile.token_for(place.url, authority)
+        if token and authority and authority != profile.authority:
+            with self.store.change(self.profile_name) as stored:  # the cluster's authority is being rotated
+                stored.authority = authority
+        return self.environment.get(API_KEY_VARIABLE) or token
 
     def anonymous(self, *, cluster_first: bool = False) -> Client:
         """A client without a credential."""

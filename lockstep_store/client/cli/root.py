@@ -43,6 +43,8 @@ COMMANDS = {
     "unlock": "locks.unlock",
     "locks": "locks.locks",
     "watch": "watch.watch",
+    "mount": "mount.mount",
+    "unmount": "mount.unmount",
     "access": "access.access",
     "share": "shares.share",
     "status": "status.status",

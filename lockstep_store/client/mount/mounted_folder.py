@@ -1,0 +1,94 @@
+"""One mounted folder from its start to its end: puts the parts together, and follows the cluster meanwhile."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from lockstep_store.client.api.calls import ApiCalls
+from lockstep_store.client.api.transport import ApiTransport
+from lockstep_store.client.mount import kernel
+from lockstep_store.client.mount.chunk_cache import ChunkCache
+from lockstep_store.client.mount.contents import Contents
+from lockstep_store.client.mount.feed import ChangeFeed
+from lockstep_store.client.mount.operations import ReadOperations
+from lockstep_store.client.mount.space import Space
+from lockstep_store.client.mount.timed_calls import TimedCalls
+from lockstep_store.client.mount.tree import Tree
+from lockstep_store.runtime.jobs import BackgroundJob
+from lockstep_store.wire.errors import NotFound
+from lockstep_store.wire.messages.base import MAX_LISTING
+from lockstep_store.wire.messages.files import ListReply
+
+log = logging.getLogger("lockstep.mount")
+
+READ_SECONDS = 8.0
+PAUSES_SECONDS = (0.3,)
+"""One retry: programs wait for a mounted folder, and no request may outlast the deadline by much."""
+
+
+def impatient(transport: ApiTransport) -> ApiCalls:
+    """The calls of the same person to the same proxy, which give up sooner than people's commands."""
+    return ApiCalls(
+        ApiTransport(
+            transport.url,
+            transport.ca_file,
+            transport.credential,
+            read_seconds=READ_SECONDS,
+            pauses_seconds=PAUSES_SECONDS,
+        )
+    )
+
+
+def check_source(api: ApiCalls, bucket: str, prefix: str) -> None:
+    """Raise NotFound or Forbidden if there is nothing to mount. A bucket may be empty; a folder in it must exist."""
+    page = api.list_page(prefix, bucket=bucket, limit=1)
+    if prefix and not page.files:
+        raise NotFound(f"{bucket}:{prefix} does not exist: create it with `lockstep mkdir`")
+
+
+def cache_folder(environment: Mapping[str, str], folder: Path) -> Path:
+    """Where the content that was read in the mounted `folder` is kept on this machine."""
+    base = environment.get("XDG_CACHE_HOME")
+    home = Path(base) if base else Path(environment.get("HOME", "~")).expanduser() / ".cache"
+    own = hashlib.sha256(os.fsencode(folder)).hexdigest()[:12]
+    return home / "lockstep" / f"mount-{own}"
+
+
+def serve(
+    api: ApiCalls,
+    bucket: str,
+    prefix: str,
+    folder: Path,
+    *,
+    cache: ChunkCache,
+    log_in_again: Callable[[], str],
+) -> None:
+    """Mount `folder` and serve it until it is unmounted. `log_in_again` returns the person's present credential."""
+    calls = TimedCalls()
+
+    def list_page(prefix: str, *, delimiter: str = "", limit: int = MAX_LISTING, cursor: str = "") -> ListReply:
+        return calls.run(api.list_page, prefix, bucket=bucket, delimiter=delimiter, limit=limit, cursor=cursor)
+
+    def renew() -> None:
+        api.transport.credential = log_in_again()
+
+    def tell(trouble: str) -> None:
+        if not trouble:
+            calls.note_reachable()
+        log.warning("%s", f"changes cannot be followed: {trouble}" if trouble else "changes are followed again")
+
+    tree = Tree(list_page, prefix)
+    feed = ChangeFeed(api.changes, bucket, tree, on_trouble=tell, log_in_again=renew)
+    tree.is_fresh = feed.is_fresh
+    operations = ReadOperations(tree, Contents(api, bucket, calls, cache), Space(api, bucket, calls))
+    job = BackgroundJob("mount-changes", feed.step).start()
+    try:
+        kernel.serve(operations, folder, f"lockstep:{bucket}")
+    finally:
+        job.stop(timeout=0.0)
+        calls.close()
+        api.close()

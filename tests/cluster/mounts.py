@@ -1,0 +1,103 @@
+"""Mounted folders for tests, unmounted whatever happens, with no process left behind."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lockstep_store.client.mount import kernel
+from lockstep_store.wire.errors import SetupError
+from tests.cluster.cluster_harness import ClusterHarness
+from tests.waiting import wait_until
+
+COMMAND_SECONDS = 120.0
+
+
+def need_fuse() -> None:
+    """Skip the test where folders cannot be mounted."""
+    try:
+        kernel.check_usable()
+    except SetupError as error:
+        pytest.skip(f"{error} (.ci/run installs what is missing)")
+    if os.geteuid() != 0 and not os.access(kernel.DEVICE, os.W_OK):
+        pytest.skip(f"this account may not use {kernel.DEVICE}")
+    if not any(map(shutil.which, kernel.UNMOUNTERS)):
+        pytest.skip("fusermount is not installed (.ci/run installs it)")
+
+
+class Mounted:
+    """A folder that `lockstep mount` serves from a proxy of a cluster. A context manager."""
+
+    def __init__(self, cluster: ClusterHarness, home: Path, *words: str, proxy: int = 1) -> None:
+        """`words` are the command's own, after the folder."""
+        self.folder = home / f"team-{proxy}"
+        self._words = words
+        self._home = home
+        self._environment = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(home),
+            "LC_ALL": "C.UTF-8",
+            "LOCKSTEP_URL": cluster.proxy_urls[proxy - 1],
+            "LOCKSTEP_CA": str(cluster.ca_file),
+            "LOCKSTEP_API_KEY": cluster.admin_key,
+        }
+
+    def run(self, *words: str | Path) -> subprocess.CompletedProcess[str]:
+        """Run a `lockstep` command as the person who mounts."""
+        return subprocess.run(
+            [sys.executable, "-P", "-m", "lockstep_store.client.cli", *map(str, words)],
+            env=self._environment,
+            cwd=self._home,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=COMMAND_SECONDS,
+            check=False,
+        )
+
+    def mount(self) -> None:
+        ended = self.run("mount", self.folder, *self._words)
+        assert ended.returncode == 0, f"{ended.stdout}{ended.stderr}\n{self.log()}"
+
+    def unmount(self, *words: str) -> None:
+        """Unmount, and wait for the end of the process that served the folder."""
+        ended = self.run("unmount", self.folder, *words)
+        assert ended.returncode == 0, ended.stderr
+        wait_until(lambda: not self.processes(), what="the end of the mount's process")
+
+    def processes(self) -> list[int]:
+        """The processes that serve the folder."""
+        found = []
+        for entry in Path("/proc").iterdir():
+            try:
+                words = (entry / "cmdline").read_bytes().split(b"\0") if entry.name.isdecimal() else []
+            except OSError:  # it has just ended
+                continue
+            if b"--foreground" in words and os.fsencode(self.folder) in words:
+                found.append(int(entry.name))
+        return found
+
+    def log(self) -> str:
+        """What the mount's process has written."""
+        return "".join(file.read_text() for file in self._home.glob(".cache/lockstep/*/log"))
+
+    def kill(self) -> None:
+        """End the process that serves the folder as a power failure would."""
+        for process in self.processes():
+            os.kill(process, signal.SIGKILL)
+        wait_until(lambda: not self.processes(), what="the end of the mount's process")
+
+    def __enter__(self) -> Mounted:
+        self.mount()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if kernel.is_mounted(self.folder):
+            kernel.unmount(self.folder, detach=True)
+        self.kill()

@@ -1,0 +1,68 @@
+"""The parts of a mount, put together without a kernel."""
+
+from __future__ import annotations
+
+from lockstep_store.client.client import Client
+from lockstep_store.client.mount.chunk_cache import ChunkCache
+from lockstep_store.client.mount.contents import Contents
+from lockstep_store.client.mount.feed import ChangeFeed
+from lockstep_store.client.mount.operations import ReadOperations
+from lockstep_store.client.mount.space import Space
+from lockstep_store.client.mount.timed_calls import TimedCalls
+from lockstep_store.client.mount.tree import Tree
+from lockstep_store.wire.messages.base import MAX_LISTING
+from lockstep_store.wire.messages.files import ListReply
+from tests.fakes.clock import ManualClock
+from tests.fakes.rest import RestServer
+
+
+class MountRig:
+    """A mount of `prefix` in the bucket `files`. `troubles`: what its feed told."""
+
+    def __init__(
+        self,
+        server: RestServer,
+        api: Client,
+        calls: TimedCalls,
+        cache: ChunkCache,
+        clock: ManualClock,
+        prefix: str = "",
+    ) -> None:
+        self.server = server
+        self.api = api
+        self.calls = calls
+        self.cache = cache
+        self.clock = clock
+        self.troubles: list[str] = []
+        self.log_ins = 0
+        self.tree = Tree(self.list_page, prefix, monotonic=clock.monotonic)
+        self.feed = ChangeFeed(
+            api.changes,
+            "files",
+            self.tree,
+            on_trouble=self.troubles.append,
+            log_in_again=self._log_in,
+            monotonic=clock.monotonic,
+        )
+        self.tree.is_fresh = self.feed.is_fresh
+        self.contents = Contents(api, "files", calls, cache)
+        self.operations = ReadOperations(self.tree, self.contents, Space(api, "files", calls))
+        self.feed.step()
+
+    def list_page(self, prefix: str, *, delimiter: str = "", limit: int = MAX_LISTING, cursor: str = "") -> ListReply:
+        return self.calls.run(self.api.list_page, prefix, delimiter=delimiter, limit=limit, cursor=cursor)
+
+    def follow(self) -> None:
+        """Apply every change that was made."""
+        self.feed.step()
+
+    def asked(self) -> list[tuple[str, str]]:
+        """Every request since the last call, but for those of the feed: its method and its path."""
+        made, self.server.requests[:] = list(self.server.requests), []
+        return [(method, path) for method, path in made if not path.startswith("/api/v1/changes")]
+
+    def names(self, path: str = "") -> list[str]:
+        return [name for name, _ in self.tree.list(path)]
+
+    def _log_in(self) -> None:
+        self.log_ins += 1
