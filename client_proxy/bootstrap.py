@@ -43,6 +43,7 @@ from client_proxy.settings import Settings
 from lockstep_store.runtime.clock import SystemClock
 from lockstep_store.runtime.http.admission import gate_for_people
 from lockstep_store.runtime.http.api import Wsgi
+from lockstep_store.runtime.http.proxy_protocol import ProxyProtocolListener
 from lockstep_store.runtime.http.service import CERTIFICATE_CHECK_SECONDS, Service, run
 from lockstep_store.runtime.jobs import BackgroundJob
 from lockstep_store.runtime.log_output import setup_logging
@@ -136,7 +137,7 @@ def build(settings: Settings) -> Proxy:
         program_id=settings.id,
         version=version("lockstep-store"),
         health=health,
-        remote=not is_loopback(settings.host),
+        remote=settings.remote,
         limits=limits,
         trust=TrustFiles(settings.certs_dir),
     )
@@ -239,6 +240,7 @@ def serve(settings: Settings) -> None:
         cert_file=proxy.cert_file,
         key_file=proxy.key_file,
         threads=settings.threads,
+        balancers=_balancers(settings),
         on_stopping=proxy.app.extensions["lockstep"].on_stopping,
         on_stop=proxy.close,
     )
@@ -263,6 +265,7 @@ def serve_with_menu(settings: Settings, menu: Menu) -> int:
         cert_file=proxy.cert_file,
         key_file=proxy.key_file,
         threads=settings.threads,
+        balancers=_balancers(settings),
     ).start()
 
     def follow() -> float:
@@ -281,6 +284,12 @@ def serve_with_menu(settings: Settings, menu: Menu) -> int:
         service.stop()
         proxy.close()
         log.info("stopped")
+
+
+def _balancers(settings: Settings) -> ProxyProtocolListener | None:
+    if settings.proxy_protocol_port is None:
+        return None
+    return ProxyProtocolListener(settings.host, settings.proxy_protocol_port, settings.trusted_proxies)
 
 
 def _keep_private(settings: Settings) -> None:

@@ -16,7 +16,7 @@ from client_proxy.rate_limits.rules import DEFAULTS, IN_MEMORY, RateRule, parse_
 from lockstep_store.client.local_storage import DEFAULT_FOLDER, FOLDER_VARIABLE
 from lockstep_store.runtime.addresses import Network
 from lockstep_store.runtime.log_output import LogSettings, log_options, log_settings
-from lockstep_store.runtime.options import DEFAULT_THREADS, parse_size
+from lockstep_store.runtime.options import DEFAULT_THREADS, is_loopback, parse_size
 
 PREFIX = "LOCKSTEP_PROXY_"
 
@@ -44,11 +44,17 @@ class Settings:
     rate_limit_storage: str = field(repr=False)
     """May contain a password."""
     trusted_proxies: tuple[Network, ...]
+    proxy_protocol_port: int | None
     read_leases: bool
     console: Path | None
     menu: bool
     local_storage: Path
     log: LogSettings
+
+    @property
+    def remote(self) -> bool:
+        """Whether people on other machines can reach this proxy, also through a load balancer on this one."""
+        return not is_loopback(self.host) or bool(self.trusted_proxies)
 
     @property
     def url(self) -> str:
@@ -174,7 +180,15 @@ _OPTIONS = (
         type=_Network(),
         multiple=True,
         metavar="NETWORK",
-        help="Address or network of a reverse proxy whose X-Forwarded-For names the client; may be repeated.",
+        help="Address or network of a reverse proxy whose X-Forwarded-For names the client, or of a load balancer that "
+        "uses --proxy-protocol-port; may be repeated.",
+    ),
+    _option(
+        "--proxy-protocol-port",
+        type=click.IntRange(1, 65535),
+        default=None,
+        help="Another port, for load balancers named with --trusted-proxy that speak the PROXY protocol.  "
+        "[default: none]",
     ),
     _option(
         "--read-leases/--no-read-leases",
@@ -230,6 +244,7 @@ def from_options(
     rate_limit: tuple[str, ...],
     rate_limit_storage: str,
     trusted_proxy: tuple[Network, ...],
+    proxy_protocol_port: int | None,
     read_leases: bool,
     console: Path | None,
     menu: bool | None,
@@ -242,6 +257,7 @@ def from_options(
     if menu and tls_cert is not None:
         raise click.UsageError("--menu uses the cluster's own certificate: leave out --tls-cert, or add --no-menu")
     _check_addresses(directory, s3_domain)
+    _check_balancers(port, proxy_protocol_port, trusted_proxy)
     return Settings(
         id=id,
         host=host,
@@ -261,6 +277,7 @@ def from_options(
         rate_limits=_rules(rate_limit),
         rate_limit_storage=rate_limit_storage,
         trusted_proxies=trusted_proxy,
+        proxy_protocol_port=proxy_protocol_port,
         read_leases=read_leases,
         console=console,
         menu=_has_terminal() and tls_cert is None if menu is None else menu,
@@ -276,6 +293,13 @@ def _check_addresses(directory: str, s3_domain: str) -> None:
         raise click.UsageError(
             f"--s3-domain needs a domain with a dot in it, such as s3.example.org, not {s3_domain!r}"
         )
+
+
+def _check_balancers(port: int, proxy_protocol_port: int | None, trusted: tuple[Network, ...]) -> None:
+    if proxy_protocol_port is not None and not trusted:
+        raise click.UsageError("--proxy-protocol-port trusts nobody without --trusted-proxy: name the load balancers")
+    if proxy_protocol_port == port:
+        raise click.UsageError("--proxy-protocol-port must be another port than --port")
 
 
 def _rules(given: tuple[str, ...]) -> tuple[RateRule, ...]:

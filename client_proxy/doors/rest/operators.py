@@ -14,12 +14,13 @@ from lockstep_store.runtime.addresses import parse_address
 from lockstep_store.runtime.http import operator_views
 from lockstep_store.runtime.http.admission import remote_address
 from lockstep_store.runtime.http.operator_views import OperatorPage
+from lockstep_store.runtime.http.proxy_protocol import RELAYED
 from lockstep_store.wire.errors import LockstepError
 from lockstep_store.wire.messages.base import CredentialRequest
 from lockstep_store.wire.messages.cluster import Health
 from lockstep_store.wire.messages.people import WHO_AM_I
 
-_FORWARDED = ("HTTP_FORWARDED", "HTTP_VIA", "HTTP_X_FORWARDED_FOR", "HTTP_X_REAL_IP")
+_FORWARDED = ("HTTP_FORWARDED", "HTTP_VIA", "HTTP_X_FORWARDED_FOR", "HTTP_X_REAL_IP", RELAYED)
 """Any of them: a reverse proxy on this machine passes the request on for somebody elsewhere."""
 
 

@@ -163,7 +163,8 @@ class ClientWaits:
         """Close these clients' connections, which ends their waits."""
         if not victims:
             return
-        close_connections({wait.peer for wait in victims}, victims[0].port)
+        for port in {wait.port for wait in victims}:
+            close_connections({wait.peer for wait in victims if wait.port == port}, port)
         for wait in victims:
             self._bodies.discard(wait)
             self._answers.discard(wait)

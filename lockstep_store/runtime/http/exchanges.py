@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 from granian import _granian
@@ -30,11 +31,15 @@ MAX_COLLECTING = 1024
 
 
 class Exchanges:
-    """Answers the requests of one service with `app`."""
+    """Answers the requests of one service with `app`.
 
-    def __init__(self, app: Wsgi, threads: int) -> None:
+    `on_begin` is called with each request before anything counts it. It may raise BadHead.
+    """
+
+    def __init__(self, app: Wsgi, threads: int, on_begin: Callable[[Exchange], None] | None = None) -> None:
         self._app = app
         self._threads = threads
+        self._on_begin = on_begin
         self._waits = ClientWaits()
         self._answers = AnswerBytes()
         self.late = LateReplies()
@@ -67,6 +72,8 @@ class Exchanges:
         """Begin with a request. Must not raise: Granian would take the error for one of its own calls'."""
         try:
             exchange = Exchange(watcher, self._app, self._waits, self._answers, self.late)
+            if self._on_begin is not None:
+                self._on_begin(exchange)
             if exchange.collects and self._waits.bodies < MAX_COLLECTING:
                 exchange.body.collect(lambda: self._run(exchange))
             else:

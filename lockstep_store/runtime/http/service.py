@@ -26,6 +26,7 @@ from granian.server.mt import MTServer
 from lockstep_store.runtime.http.api import Wsgi
 from lockstep_store.runtime.http.date_header import DatedReplies
 from lockstep_store.runtime.http.exchanges import Exchanges
+from lockstep_store.runtime.http.proxy_protocol import ProxyProtocolListener
 from lockstep_store.runtime.options import DEFAULT_THREADS
 from lockstep_store.runtime.tls.authorities import TrustedAuthorities, issuer_id
 from lockstep_store.runtime.tls.revocation import split_lists
@@ -67,7 +68,7 @@ class Service:
     With `client_ca`, only clients with a certificate from an authority in that file that is not in the list `revoked`
     can connect, over TLS 1.3. Without it, any client can, from TLS 1.2, and `exchanges` serves them: it trusts no
     client and hides nothing from the application. Programs are served by Granian's WSGI interface, which costs half as
-    much for a small body.
+    much for a small body. `balancers` brings clients from another port, without `client_ca` only.
     """
 
     def __init__(
@@ -81,11 +82,14 @@ class Service:
         client_ca: Path | None = None,
         revoked: Path | None = None,
         threads: int = DEFAULT_THREADS,
+        balancers: ProxyProtocolListener | None = None,
     ) -> None:
         self._wsgi = DatedReplies(wsgi)
         self._revoked = revoked
         self._client_ca = client_ca
-        self._exchanges = None if client_ca else Exchanges(self._wsgi, threads)
+        self._balancers = balancers
+        on_begin = balancers.show_client if balancers is not None else None
+        self._exchanges = None if client_ca else Exchanges(self._wsgi, threads, on_begin)
         self._host, self._port = host, port
         self._cert_file = cert_file
         self._in_use = (0, 0, 0)
@@ -94,8 +98,6 @@ class Service:
         """Of the listener in use: the authorities that it trusts, and the one that issued its certificate."""
         self._options: dict[str, Any] = {
             "target": "lockstep",
-            "address": host,
-            "port": port,
             "interface": Interfaces.WSGI,
             "http": HTTPModes.http1,
             "http1_settings": None if client_ca else HTTP1Settings(max_buffer_size=MAX_BUFFER_BYTES),
@@ -109,15 +111,17 @@ class Service:
             "ssl_client_verify": client_ca is not None,
             "ssl_protocol_min": SSLProtocols.tls13 if client_ca else SSLProtocols.tls12,
         }
-        self._listener: _Listener | None = None
+        self._listeners: list[_Listener] = []
 
     def start(self) -> Service:
         """Listen. SetupError when the port is not available."""
         _check_port(self._host, self._port)
         self._in_use = self._on_disk()
-        self._listener = self._listen()
+        self._listeners = self._listen()
         if self._exchanges is not None:
             self._exchanges.start()
+        if self._balancers is not None:
+            self._balancers.start()
         return self
 
     def follow_certificate(self) -> None:
@@ -148,7 +152,7 @@ class Service:
     def _has_list(self) -> bool:
         return self._revoked is not None and self._revoked.exists()
 
-    def _listen(self) -> _Listener:
+    def _listen(self) -> list[_Listener]:
         """Listen with what is on disk. Granian reads one list of a file only, so it gets a file for each."""
         lists = split_lists(self._revoked.read_text("ascii")) if self._revoked and self._has_list() else []
         found = self._authorities(lists)
@@ -156,9 +160,21 @@ class Service:
             files = [Path(folder, f"{number}.pem") for number in range(len(lists))]
             for file, block in zip(files, lists, strict=True):
                 file.write_bytes(block)
-            listener = _Listener({**self._options, "ssl_crl": files or None}, self._wsgi, self._exchanges)
+            options = {**self._options, "ssl_crl": files or None}
+            listeners: list[_Listener] = []
+            try:
+                for host, port in self._addresses():
+                    at = {"address": host, "port": port}
+                    listeners.append(_Listener({**options, **at}, self._wsgi, self._exchanges))
+            except SetupError:
+                _stop(listeners, STOP_SECONDS)
+                raise
         self.authorities = found
-        return listener
+        return listeners
+
+    def _addresses(self) -> list[tuple[str, int]]:
+        own = (self._host, self._port)
+        return [own] if self._balancers is None else [own, self._balancers.inner]
 
     def _authorities(self, lists: list[bytes]) -> AuthorityUse:
         if self._client_ca is None:
@@ -169,16 +185,18 @@ class Service:
 
     def reload(self) -> None:
         """Replace the listener with one that uses the certificate on disk; the old one finishes its requests."""
-        old, self._listener = self._listener, self._listen()
-        if old is not None:
-            old.stop(STOP_SECONDS)
+        old, self._listeners = self._listeners, self._listen()
+        _stop(old, STOP_SECONDS)
 
     def stop(self, timeout: float = STOP_SECONDS) -> None:
         """Stop listening, and let requests in progress end for at most `timeout` seconds."""
+        if self._balancers is not None:
+            self._balancers.refuse_new()
         if self._exchanges is not None:
             self._exchanges.late.stop()
-        if self._listener is not None:
-            self._listener.stop(timeout)
+        _stop(self._listeners, timeout)
+        if self._balancers is not None:
+            self._balancers.stop()
         if self._exchanges is not None:
             self._exchanges.stop()
 
@@ -202,8 +220,10 @@ class _Listener:
                 raise SetupError(f"cannot listen on {options['address']}:{options['port']}: {self._failure}")
             time.sleep(0.01)
 
-    def stop(self, timeout: float) -> None:
+    def begin_stop(self) -> None:
         self._server.signal_handler_interrupt()  # type: ignore[no-untyped-call]
+
+    def join(self, timeout: float) -> None:
         self._thread.join(timeout)
 
     def _listens(self, waited: float) -> bool:
@@ -221,6 +241,14 @@ class _Listener:
             self._failure = error
 
 
+def _stop(listeners: list[_Listener], timeout: float) -> None:
+    for listener in listeners:
+        listener.begin_stop()
+    until = time.monotonic() + timeout
+    for listener in listeners:
+        listener.join(max(0.0, until - time.monotonic()))
+
+
 def run(
     wsgi: Wsgi,
     *,
@@ -231,6 +259,7 @@ def run(
     client_ca: Path | None = None,
     revoked: Path | None = None,
     threads: int = DEFAULT_THREADS,
+    balancers: ProxyProtocolListener | None = None,
     on_start: Callable[[], None] | None = None,
     on_authorities: Callable[[AuthorityUse], None] = lambda use: None,
     on_stopping: Callable[[], None] | None = None,
@@ -254,6 +283,7 @@ def run(
         client_ca=client_ca,
         revoked=revoked,
         threads=threads,
+        balancers=balancers,
     ).start()
     log.info("listening on https://%s:%d", host, port)
     on_authorities(service.authorities)

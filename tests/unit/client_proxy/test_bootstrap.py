@@ -91,12 +91,14 @@ def test_the_url_is_one_that_a_client_here_can_use(host: str) -> None:
 
 
 def test_settings_that_do_not_fit_together_are_refused(folder: Path) -> None:
-    """Half a certificate, a plain directory address, and a menu that could not trust its own proxy."""
+    """Half a certificate, a menu that could not trust its own proxy, a port for balancers whom nobody named."""
     file = str(folder / "certs" / "ca.pem")
     for arguments in (
         ["--tls-cert", file],
         ["--directory", "http://127.0.0.1:5050"],
         ["--menu", "--tls-cert", file, "--tls-key", file],
+        ["--proxy-protocol-port", "5443"],
+        ["--proxy-protocol-port", "5443", "--trusted-proxy", "10.0.0.7", "--port", "5443"],
     ):
         with pytest.raises(click.UsageError):
             settings_of(*arguments)
@@ -195,6 +197,14 @@ def test_rules_can_come_from_one_variable() -> None:
     assert [str(rule) for rule in settings.rate_limits] == ["write=50/second/account"]
     assert [str(network) for network in settings.trusted_proxies] == ["10.0.0.7/32", "2001:db8::/32"]
     assert "secret" not in repr(settings)
+
+
+def test_a_proxy_behind_a_balancer_serves_other_machines() -> None:
+    """Although it listens on loopback only: whoever the balancer lets in must not be taken for somebody here."""
+    assert not settings_of().remote
+    assert settings_of("--host", "0.0.0.0").remote
+    behind = settings_of("--trusted-proxy", "127.0.0.1", "--proxy-protocol-port", "5443")
+    assert (behind.remote, behind.proxy_protocol_port) == (True, 5443)
 
 
 def test_without_rules_and_trusted_proxies_nothing_is_in_front_of_the_doors(folder: Path, proxies: list[Proxy]) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
+from lockstep_store.runtime.http.proxy_protocol import RELAYED
 from lockstep_store.wire.errors import NotLoggedIn, PeerUnreachable
 from lockstep_store.wire.messages.base import CredentialRequest
 from lockstep_store.wire.messages.cluster import Health
@@ -64,6 +67,16 @@ def test_a_reverse_proxy_here_speaks_for_somebody_elsewhere(door: Door, header: 
     for path in HEALTH:
         assert _ask(door, path, "127.0.0.1", **{header: "203.0.113.9"}).json == {"healthy": True}
     assert _ask(door, "/metrics", "127.0.0.1", **{header: "127.0.0.1"}).status == 401
+
+
+def test_a_load_balancer_here_speaks_for_somebody_elsewhere(door: Door) -> None:
+    """Also if it says that its client is on loopback: that is another machine's."""
+
+    def relayed(environ: dict[str, Any], start: Any) -> Any:
+        return door.app(environ | {RELAYED: True}, start)
+
+    assert ask(relayed, "GET", "/health", address="127.0.0.1").json == {"healthy": True}
+    assert ask(relayed, "GET", "/metrics", address="127.0.0.1").status == 401
 
 
 def test_people_of_the_cluster_see_everything(door: Door) -> None:
