@@ -45,17 +45,17 @@ export function App() {
 function Page({ account }: { account: Account }) {
   const texts = useTexts();
   const place = usePlace();
-  const isForAdministrators = place.page === 'cluster' || place.page === 'admin';
+  const mayOpen = place.page === 'cluster' ? account.admin : place.page !== 'admin' || account.administers;
   return (
     <PageBoundary key={place.page === 'edit' ? `${place.bucket}/${place.path}` : place.page}>
       {place.page === 'files' && <FilesPage account={account} />}
       {place.page === 'search' && <SearchPage {...place} />}
       {place.page === 'trash' && <TrashPage account={account} bucket={place.bucket} />}
       {place.page === 'edit' && <EditPage account={account} bucket={place.bucket} path={place.path} />}
-      {isForAdministrators && !account.admin && <Text>{texts.app.onlyAdministrators}</Text>}
-      {place.page === 'cluster' && account.admin && <ClusterPage />}
-      {place.page === 'admin' && account.admin && <AdminPage account={account} part={place.part} />}
-      {place.page === 'account' && <AccountPage name={account.name} />}
+      {!mayOpen && <Text>{texts.app.onlyAdministrators}</Text>}
+      {place.page === 'cluster' && mayOpen && <ClusterPage />}
+      {place.page === 'admin' && mayOpen && <AdminPage account={account} part={place.part} />}
+      {place.page === 'account' && <AccountPage account={account} />}
       {place.page === 'links' && <LinksPage />}
       {place.page === 'locks' && <LocksPage account={account} />}
     </PageBoundary>

@@ -12,6 +12,7 @@ describe('an address', () => {
     ['/console/cluster', { page: 'cluster' }],
     ['/console/admin', { page: 'admin', part: 'accounts' }],
     ['/console/admin/audit', { page: 'admin', part: 'audit' }],
+    ['/console/admin/groups', { page: 'admin', part: 'groups' }],
     ['/console/account', { page: 'account' }],
     ['/console/links', { page: 'links' }],
     [

@@ -8,9 +8,12 @@ export type Place =
   | { page: 'edit'; bucket: string; path: string }
   | { page: 'account' }
   | { page: 'cluster' }
-  | { page: 'admin'; part: 'accounts' | 'audit' }
+  | { page: 'admin'; part: AdminPart }
   | { page: 'links' }
   | { page: 'locks' };
+
+export const ADMIN_PARTS = ['accounts', 'groups', 'tenants', 'audit'] as const;
+export type AdminPart = (typeof ADMIN_PARTS)[number];
 
 export interface Search {
   text: string;
@@ -34,7 +37,7 @@ export function placeOf(address: string): Place {
   if (first === 'locks' || first === 'links' || first === 'cluster' || first === 'account') return { page: first };
   if (parts[0] === 'trash' && parts[1]) return { page: 'trash', bucket: parts[1] };
   if (parts[0] === 'edit' && parts[2]) return { page: 'edit', bucket: parts[1] ?? '', path: parts[2] };
-  if (parts[0] === 'admin') return { page: 'admin', part: parts[1] === 'audit' ? 'audit' : 'accounts' };
+  if (parts[0] === 'admin') return { page: 'admin', part: ADMIN_PARTS.find((part) => part === parts[1]) ?? 'accounts' };
   if (parts[0] === 'search') return { page: 'search', search: searchOf(new URLSearchParams(query)) };
   const [, bucket = '', ...folders] = parts[0] === 'files' ? parts : [];
   return { page: 'files', bucket, folder: folders.map((name) => `${name}/`).join('') };

@@ -23,7 +23,7 @@ def test_access_is_given_explained_and_taken_away(open_page: OpenPage, cluster: 
     person.choose("maps", "Share …")
     people = person.page.get_by_role("list", name="People with access")
     people.get_by_text("Owns bucket 'atlas'").wait_for()
-    account_field = person.page.get_by_label("Account", exact=True)
+    account_field = person.page.get_by_label("Account or group", exact=True)
     account_field.fill("nobody-here")
     person.page.get_by_role("button", name="Give access").click()
     person.page.get_by_role("alert").get_by_text("There is no account 'nobody-here'").wait_for()

@@ -3,6 +3,10 @@ import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
 import { type FormEvent, useState } from 'react';
 
 import { timeText } from '../files/format';
+import { GroupList } from '../groups/GroupList';
+import { GROUPS_KEY, listGroups } from '../groups/groups';
+import { useGroupTexts } from '../groups/texts';
+import type { Account } from '../session/session';
 import { ConfirmDialog } from '../shell/ConfirmDialog';
 import { DataRow, DataTable } from '../shell/DataTable';
 import { Failed } from '../shell/Failed';
@@ -12,16 +16,32 @@ import { createKey, type Key, type Kind, listKeys, revokeKey } from './keys';
 
 const KINDS: Kind[] = ['api', 's3'];
 
-/** What programs use to act as the account: its API keys and S3 keys. */
-export function AccountPage({ name }: { name: string }) {
+/** What programs use to act as the account, and the groups that it is in. */
+export function AccountPage({ account }: { account: Account }) {
   const texts = useTexts();
   return (
     <div className="scrolled">
-      <PageHead title={texts.keys.title(name)} />
+      <PageHead title={texts.keys.title(account.name)} />
       {KINDS.map((kind) => (
         <Keys key={kind} kind={kind} />
       ))}
+      <MyGroups account={account} />
     </div>
+  );
+}
+
+/** The groups that the account is in. Administrators have a page of all groups. */
+function MyGroups({ account }: { account: Account }) {
+  const own = useGroupTexts();
+  const found = useQuery({ queryKey: GROUPS_KEY, queryFn: listGroups, enabled: !account.administers });
+  if (!found.data?.groups.length) return null;
+  return (
+    <section className="section">
+      <Title order={2} size="h4">
+        {own.mine}
+      </Title>
+      <GroupList account={account} />
+    </section>
   );
 }
 

@@ -9,30 +9,40 @@ import { Failed } from '../shell/Failed';
 import { NameField } from '../shell/NameField';
 import { useTexts } from '../texts';
 import { ACCOUNTS_KEY, create, remove, reset, type Role, type User } from './accounts';
+import { nameInTenant } from './tenants';
 import { useAdminTexts } from './texts';
 
+interface NewAccountProps {
+  title?: string;
+  /** The tenant that the account is to be in; empty: the cluster's own, unless the name says another one. */
+  tenant: string;
+  firstRole?: Role;
+  onClose: () => void;
+}
+
 /** Creates an account, and shows its one-time password. */
-export function NewAccountDialog({ onClose }: { onClose: () => void }) {
+export function NewAccountDialog({ title, tenant, firstRole = 'member', onClose }: NewAccountProps) {
   const texts = useTexts();
   const own = useAdminTexts();
   const cache = useQueryClient();
   const [name, setName] = useState('');
-  const [role, setRole] = useState<Role>('member');
+  const [role, setRole] = useState(firstRole);
   const making = useMutation({
-    mutationFn: () => create(name.trim(), role),
+    mutationFn: () => create(nameInTenant(tenant, name.trim()), role),
     onSettled: () => cache.invalidateQueries({ queryKey: ACCOUNTS_KEY }),
   });
   function submit(event: FormEvent) {
     event.preventDefault();
     if (name.trim()) making.mutate();
   }
-  if (making.data) return <OneTime title={own.create} made={making.data} onClose={onClose} />;
+  if (making.data) return <OneTime title={title ?? own.create} made={making.data} onClose={onClose} />;
   return (
-    <Dialog title={own.create} onClose={onClose}>
+    <Dialog title={title ?? own.create} onClose={onClose}>
       <form onSubmit={submit}>
         <Stack gap="sm">
           <NameField
             label={texts.signIn.user}
+            description={tenant && own.fullName(nameInTenant(tenant, name.trim() || '…'))}
             value={name}
             onChange={setName}
             maxLength={256}

@@ -60,9 +60,9 @@ export function AccountList({ account }: { account: Account }) {
           ))}
         </DataTable>
       )}
-      {open?.kind === 'new' && <NewAccountDialog onClose={close} />}
+      {open?.kind === 'new' && <NewAccountDialog tenant={account.tenant} onClose={close} />}
       {open?.kind === 'access' && <AccessDialog name={open.user.name} onClose={close} />}
-      {open?.kind === 'quotas' && <QuotaDialog name={open.user.name} onClose={close} />}
+      {open?.kind === 'quotas' && <QuotaDialog scope="accounts" name={open.user.name} onClose={close} />}
       {open?.kind === 'reset' && <ResetDialog name={open.user.name} onClose={close} />}
       {open?.kind === 'delete' && <DeleteAccountDialog user={open.user} onClose={close} />}
       {open?.kind === 'factor' && (

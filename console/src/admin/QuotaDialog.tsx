@@ -7,30 +7,34 @@ import { Dialog } from '../shell/Dialog';
 import { DialogButtons } from '../shell/DialogButtons';
 import { Failed } from '../shell/Failed';
 import { useTexts } from '../texts';
-import { quotas, type Resource, setQuotas } from './accounts';
+import { quotas, type QuotaScope, type Resource, setQuotas } from './accounts';
 import { changedQuotas, isQuota } from './quotas';
 import { useAdminTexts } from './texts';
 
-/** What an account may have at most, and what it has. */
-export function QuotaDialog({ name, onClose }: { name: string; onClose: () => void }) {
+interface Props {
+  scope: QuotaScope;
+  name: string;
+  onClose: () => void;
+}
+
+/** What an account or tenant may have at most, and what it has. */
+export function QuotaDialog({ scope, name, onClose }: Props) {
   const texts = useTexts();
   const own = useAdminTexts();
   const cache = useQueryClient();
-  const queryKey = ['quotas', name];
-  const found = useQuery({ queryKey, queryFn: () => quotas(name), refetchOnWindowFocus: false });
+  const shown = useQuotaText();
+  const queryKey = ['quotas', scope, name];
+  const found = useQuery({ queryKey, queryFn: () => quotas(scope, name), refetchOnWindowFocus: false });
   const [wishes, setWishes] = useState<Partial<Record<Resource, string>>>({});
   const rows = found.data?.quotas ?? [];
   const isGood = Object.values(wishes).every(isQuota);
   const saving = useMutation({
-    mutationFn: () => setQuotas(name, changedQuotas(rows, wishes)),
+    mutationFn: () => setQuotas(scope, name, changedQuotas(rows, wishes)),
     onSuccess: (reply) => {
       cache.setQueryData(queryKey, reply);
       onClose();
     },
   });
-  const number = new Intl.NumberFormat(texts.locale);
-  const shown = (resource: Resource, value: number) =>
-    resource === 'bytes' ? sizeText(value, texts.locale) : number.format(value);
   function submit(event: FormEvent) {
     event.preventDefault();
     if (isGood) saving.mutate();
@@ -75,4 +79,11 @@ export function QuotaDialog({ name, onClose }: { name: string; onClose: () => vo
       </form>
     </Dialog>
   );
+}
+
+/** Writes how much there is of a resource. */
+export function useQuotaText(): (resource: Resource, value: number) => string {
+  const { locale } = useTexts();
+  const number = new Intl.NumberFormat(locale);
+  return (resource, value) => (resource === 'bytes' ? sizeText(value, locale) : number.format(value));
 }

@@ -46,13 +46,23 @@ export function end(name: string, id?: string): Promise<Schemas['RevokedAccess']
   return data(api.DELETE('/api/v1/users/{user}/access/{id}', { params: { path: { user: name, id } } }));
 }
 
-export function quotas(name: string): Promise<Schemas['QuotaReply']> {
-  return data(api.GET('/api/v1/quotas/accounts/{user}', of(name)));
+/** Whose quotas: an account's or a tenant's. */
+export type QuotaScope = 'accounts' | 'tenants';
+
+export function quotas(scope: QuotaScope, name: string): Promise<Schemas['QuotaReply']> {
+  if (scope === 'accounts') return data(api.GET('/api/v1/quotas/accounts/{user}', of(name)));
+  return data(api.GET('/api/v1/quotas/tenants/{tenant}', { params: { path: { tenant: name } } }));
 }
 
 export type Resource = Schemas['QuotaInfo']['resource'];
 
-/** Set quotas of an account; null removes one, and the others stay. */
-export function setQuotas(name: string, wanted: Partial<Record<Resource, number | null>>): Promise<Schemas['QuotaReply']> {
-  return data(api.PATCH('/api/v1/quotas/accounts/{user}', { ...of(name), body: { quotas: wanted } }));
+/** Set quotas; null removes one, and the others stay. */
+export function setQuotas(
+  scope: QuotaScope,
+  name: string,
+  wanted: Partial<Record<Resource, number | null>>,
+): Promise<Schemas['QuotaReply']> {
+  const body = { quotas: wanted };
+  if (scope === 'accounts') return data(api.PATCH('/api/v1/quotas/accounts/{user}', { ...of(name), body }));
+  return data(api.PATCH('/api/v1/quotas/tenants/{tenant}', { params: { path: { tenant: name } }, body }));
 }

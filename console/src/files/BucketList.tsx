@@ -59,7 +59,7 @@ export function BucketList({ account }: { account: Account }) {
                   {texts.trash.open}
                 </PlaceLink>
               )}
-              {!account.readOnly && (account.admin || bucket.owner === account.name) && (
+              {!account.readOnly && (account.administers || bucket.owner === account.name) && (
                 <Button
                   size="compact-sm"
                   variant="default"

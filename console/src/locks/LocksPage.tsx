@@ -22,7 +22,7 @@ export function LocksPage({ account }: { account: Account }) {
   const [breaking, setBreaking] = useState<Lock>();
   const buckets = useBuckets();
   const owned = new Set(buckets.data?.buckets.filter(({ owner }) => owner === account.name).map(({ name }) => name));
-  const mayBreak = (lock: Lock) => account.admin || lock.paths.some(({ bucket }) => owned.has(bucket));
+  const mayBreak = (lock: Lock) => account.administers || lock.paths.some(({ bucket }) => owned.has(bucket));
   return (
     <div className="scrolled">
       <PageHead title={texts.locks.title}>

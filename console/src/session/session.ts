@@ -11,7 +11,12 @@ export const CLIENT = 'web console';
 
 export interface Account {
   name: string;
+  /** An administrator of the cluster. */
   admin: boolean;
+  /** An administrator, of the cluster or of the tenant. */
+  administers: boolean;
+  /** Empty: the account belongs to the cluster itself. */
+  tenant: string;
   readOnly: boolean;
 }
 
@@ -39,7 +44,13 @@ export async function signOut(): Promise<void> {
 async function whoAmI(): Promise<Account | null> {
   try {
     const info = await data(api.GET('/api/v1/auth/me'));
-    return { name: info.name, admin: info.admin, readOnly: info.read_only ?? false };
+    return {
+      name: info.name,
+      admin: info.admin,
+      administers: info.admin || (info.tenant_admin ?? false),
+      tenant: info.tenant ?? '',
+      readOnly: info.read_only ?? false,
+    };
   } catch (error) {
     if (error instanceof Failure && error.problem.status === 401) return null;
     throw error;

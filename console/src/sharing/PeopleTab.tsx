@@ -4,11 +4,12 @@ import { type FormEvent, useState } from 'react';
 
 import { api, data } from '../api/client';
 import type { components } from '../api/schema';
+import { GROUPS_KEY, listGroups } from '../groups/groups';
 import { choices } from '../shell/choices';
 import { Failed } from '../shell/Failed';
 import { NameField } from '../shell/NameField';
 import { useTexts } from '../texts';
-import { ACCOUNTS, EVERYBODY, grantHere, groupOf, highest, type Level, reasonOf, shownOf } from './access';
+import { ACCOUNTS, EVERYBODY, grantHere, GROUP, groupOf, highest, type Level, reasonOf, shownOf } from './access';
 
 type Reply = components['schemas']['AccessReply'];
 type Change = { grants?: { account: string; level: Level | null }[]; public?: boolean };
@@ -70,6 +71,7 @@ function GiveForm({ give, isBusy }: { give: (grant: { account: string; level: Le
   const texts = useTexts();
   const [account, setAccount] = useState('');
   const [level, setLevel] = useState<Level>('read');
+  const known = useQuery({ queryKey: GROUPS_KEY, queryFn: listGroups });
   function submit(event: FormEvent) {
     event.preventDefault();
     give({ account: account.trim(), level }).then(
@@ -87,8 +89,14 @@ function GiveForm({ give, isBusy }: { give: (grant: { account: string; level: Le
           value={account}
           onChange={setAccount}
           className="search-text"
+          list="known-groups"
           data-autofocus
         />
+        <datalist id="known-groups">
+          {known.data?.groups.map(({ name, description }) => (
+            <option key={name} value={`${GROUP}${name}`} label={description || undefined} />
+          ))}
+        </datalist>
         <NativeSelect
           label={texts.sharing.may}
           value={level}

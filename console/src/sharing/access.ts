@@ -11,7 +11,8 @@ export const ACCOUNTS = ':accounts';
 /** People without an account. */
 export const EVERYBODY = ':everybody';
 
-const GROUP = 'group:';
+/** In front of a group's name where accounts are named. */
+export const GROUP = 'group:';
 
 /** The name of a group that a grant is for; undefined if it is for an account. */
 export function groupOf(account: string): string | undefined {

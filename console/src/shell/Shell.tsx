@@ -42,14 +42,14 @@ export function Shell({ account, onSignOut, children }: Props) {
             {texts.app.locks}
           </PageLink>
           {account.admin && (
-            <>
-              <PageLink to={{ page: 'cluster' }} here={place.page === 'cluster'}>
-                {texts.app.cluster}
-              </PageLink>
-              <PageLink to={{ page: 'admin', part: 'accounts' }} here={place.page === 'admin'}>
-                {texts.app.accounts}
-              </PageLink>
-            </>
+            <PageLink to={{ page: 'cluster' }} here={place.page === 'cluster'}>
+              {texts.app.cluster}
+            </PageLink>
+          )}
+          {account.administers && (
+            <PageLink to={{ page: 'admin', part: 'accounts' }} here={place.page === 'admin'}>
+              {texts.app.accounts}
+            </PageLink>
           )}
         </nav>
         <Group gap="xs" wrap="nowrap" className="account">

@@ -55,7 +55,7 @@ export function TrashPage({ account, bucket }: { account: Account; bucket: strin
       <PageHead title={texts.trash.title(bucket)}>
         <Group gap="xs">
           <PlaceLink to={{ page: 'files', bucket, folder: '' }}>{texts.trash.back}</PlaceLink>
-          {canWrite && (isOwner || account.admin) && (
+          {canWrite && (isOwner || account.administers) && (
             <Button size="xs" variant="default" onClick={() => setOpen({ kind: 'days' })}>
               {texts.trash.change}
             </Button>

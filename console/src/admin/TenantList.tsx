@@ -1,0 +1,111 @@
+import { ActionIcon, Button, Group, Loader, Menu, Text } from '@mantine/core';
+import { useQuery, useQueryClient } from '@tanstack/react-query';
+import { useState } from 'react';
+
+import { timeText } from '../files/format';
+import { ConfirmDialog } from '../shell/ConfirmDialog';
+import { DataRow, DataTable } from '../shell/DataTable';
+import { Failed } from '../shell/Failed';
+import { MoreIcon } from '../shell/icons';
+import { useTexts } from '../texts';
+import { NewAccountDialog } from './AccountDialogs';
+import { NewTenantDialog } from './NewTenantDialog';
+import { QuotaDialog } from './QuotaDialog';
+import { deleteTenant, listTenants, TENANTS_KEY } from './tenants';
+import { useAdminTexts } from './texts';
+
+type Question = 'administrator' | 'quotas' | 'delete';
+type Open = { kind: 'new' } | { kind: Question; name: string };
+
+/** The tenants, and what an administrator of the cluster can do with each. */
+export function TenantList() {
+  const texts = useTexts();
+  const own = useAdminTexts();
+  const cache = useQueryClient();
+  const [open, setOpen] = useState<Open>();
+  const found = useQuery({ queryKey: TENANTS_KEY, queryFn: listTenants });
+  const tenants = found.data?.tenants ?? [];
+  const refresh = () => cache.invalidateQueries({ queryKey: TENANTS_KEY });
+  const close = () => setOpen(undefined);
+  const number = new Intl.NumberFormat(texts.locale);
+  return (
+    <>
+      <Text size="sm" c="dimmed" mb="xs">
+        {own.tenantsHint}
+      </Text>
+      <Group gap="sm" mb="xs">
+        <Text size="sm" c="dimmed" role="status">
+          {found.isSuccess && own.tenants(tenants.length)}
+        </Text>
+        <Button size="xs" className="beside" onClick={() => setOpen({ kind: 'new' })}>
+          {own.createTenant}
+        </Button>
+      </Group>
+      <Failed error={found.error} onRetry={() => void found.refetch()} />
+      {found.isPending && <Loader aria-label={texts.app.loading} />}
+      {tenants.length > 0 && (
+        <DataTable label={own.parts.tenants} columns={Object.values(own.tenantColumns)}>
+          {tenants.map(({ name, description = '', administrators = [], accounts, buckets, created_at: made }) => (
+            <DataRow
+              key={name}
+              cells={[
+                name,
+                description,
+                administrators.join(', ') || own.noAdministrator,
+                number.format(accounts),
+                number.format(buckets),
+                timeText(made, texts.locale),
+              ]}
+              actions={<TenantMenu name={name} ask={(kind) => setOpen({ kind, name })} />}
+            />
+          ))}
+        </DataTable>
+      )}
+      {open?.kind === 'new' && (
+        <NewTenantDialog onMade={({ name }) => setOpen({ kind: 'administrator', name })} onClose={close} />
+      )}
+      {open?.kind === 'administrator' && (
+        <NewAccountDialog
+          title={own.newAdministratorOf(open.name)}
+          tenant={open.name}
+          firstRole="administrator"
+          onClose={() => {
+            void refresh();
+            close();
+          }}
+        />
+      )}
+      {open?.kind === 'quotas' && <QuotaDialog scope="tenants" name={open.name} onClose={close} />}
+      {open?.kind === 'delete' && (
+        <ConfirmDialog
+          title={own.deleteTenantTitle(open.name)}
+          text={own.deleteTenantText}
+          action={own.remove}
+          run={() => deleteTenant(open.name).then(refresh)}
+          onClose={close}
+        />
+      )}
+    </>
+  );
+}
+
+function TenantMenu({ name, ask }: { name: string; ask: (question: Question) => void }) {
+  const texts = useTexts();
+  const own = useAdminTexts();
+  return (
+    <Menu position="bottom-end" withInitialFocusPlaceholder={false} portalProps={{ target: '#menus' }}>
+      <Menu.Target>
+        <ActionIcon variant="subtle" color="gray" aria-label={texts.files.more(name)}>
+          <MoreIcon />
+        </ActionIcon>
+      </Menu.Target>
+      <Menu.Dropdown>
+        <Menu.Item onClick={() => ask('administrator')}>{own.newAdministrator}</Menu.Item>
+        <Menu.Item onClick={() => ask('quotas')}>{own.quotas}</Menu.Item>
+        <Menu.Item className="danger" onClick={() => ask('delete')}>
+          {own.remove} …
+        </Menu.Item>
+      </Menu.Dropdown>
+    </Menu>
+  );
+}
