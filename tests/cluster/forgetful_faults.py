@@ -136,7 +136,12 @@ class ForgetfulFaults(FaultMaker):
 
     def _await_changes(self, after: Path) -> None:
         seen = _newest_cursor(after)
-        wait_until(lambda: _newest_cursor(self._metadata) > seen, what="a change that the snapshot lacks")
+
+        def changed() -> bool:
+            self.traffic.keep_busy()
+            return _newest_cursor(self._metadata) > seen
+
+        wait_until(changed, what="a change that the snapshot lacks")
 
     def _lose_metadata(self, newest: Path) -> None:
         self.cluster.kill("directory_server")

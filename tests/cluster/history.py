@@ -78,6 +78,11 @@ class Traffic:
         self._allowed += operations
         self.permits.release(operations)
 
+    def keep_busy(self) -> None:
+        """Let the people make a few more once they have made all that they may: somebody waits for what they do."""
+        if len(self.history) >= self._allowed:
+            self.allow(5)
+
     def told(self) -> int:
         """Operations so far whose effect is known."""
         with self._guard:
@@ -100,8 +105,7 @@ class Traffic:
                 f"{self.done() - before} of {at_least} operations were done in {CALM_SECONDS:g} s without a fault: "
                 + "; ".join(str(operation) for operation in self.history[-8:])
             )
-            if len(self.history) >= self._allowed:
-                self.allow(5)
+            self.keep_busy()
             time.sleep(0.02)
         return self.done() - before
 
