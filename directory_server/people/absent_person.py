@@ -32,7 +32,7 @@ def person_of_role(account: str, role: people.Role, access: str, limits: Limits 
         role.admin and limits is None,
         "",
         access=S3Access.decode(access),
-        read_only=role.read_only,
+        read_only=role.read_only or (limits is not None and limits.read_only),
         limits=limits,
         tenant_admin=role.tenant_admin and limits is None,
     )

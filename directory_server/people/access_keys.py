@@ -112,7 +112,7 @@ class S3Keys:
 
         def count() -> int:
             if holder.parent_key:
-                return rows.count_sessions(tx, holder.parent_key)
+                return rows.count_sessions(tx, _first_key(tx, holder.parent_key))
             return rows.count_federated_sessions(tx, account, holder.identity)
 
         if count() >= MAX_SESSIONS:
@@ -253,11 +253,18 @@ def person_of_key(reader: Reader, access_key_id: str, found: rows.S3KeyRow | Non
         found.admin and limits is None,
         f"s3-{access_key_id}",
         found.expires,
-        read_only=found.read_only,
+        read_only=found.read_only or (limits is not None and limits.read_only),
         limits=limits,
         s3_key=access_key_id,
         tenant_admin=found.tenant_admin and limits is None,
     )
+
+
+def _first_key(reader: Reader, access_key_id: str) -> str:
+    """Return the key at the beginning of a chain of sessions."""
+    while (found := rows.find_key(reader, access_key_id)) is not None and found.parent_key:
+        access_key_id = found.parent_key
+    return access_key_id
 
 
 def _sealed_under(access_key_id: str) -> Digest:

@@ -10,6 +10,7 @@ import json
 from dataclasses import dataclass, replace
 
 from directory_server.metadata.statements import identities
+from directory_server.metadata.statements.identities import IdentityRow
 from directory_server.metadata.statements.s3_keys import S3KeyRow, find_key
 from directory_server.metadata.store import Reader
 from lockstep_store.wire.errors import NotLoggedIn
@@ -34,6 +35,8 @@ class Limits:
     session_name: str = ""
     own: tuple[str, ...] | None = None
     session: tuple[str, ...] = ()
+    read_only: bool = False
+    """Whether a key that the session was made with is of an account that only reads."""
 
     @property
     def principal(self) -> str:
@@ -51,20 +54,17 @@ def limits_of(reader: Reader, access_key_id: str, found: S3KeyRow) -> Limits | N
 
     Raises NotLoggedIn when the identity is gone, or when the key behind a session has ended.
     """
-    if found.parent_key:
-        _check_parent(reader, found.parent_key)
+    makers = makers_of(reader, found).values()
     if not found.identity and not found.session_name and not found.session_policies:
         return None
     session = tuple(json.loads(found.session_policies)) if found.session_policies else ()
     admin = found.admin or found.tenant_admin
     limits = Limits(found.account, admin, access_key_id, session_name=found.session_name, session=session)
-    if not found.identity:
-        return limits
-    kind, _, name = found.identity.partition("/")
-    identity = identities.find(reader, found.account, kind, name)
+    limits = replace(limits, read_only=any(maker.read_only for maker in makers))
+    identity = _identity_of(reader, found)
     if identity is None:
-        raise NotLoggedIn(f"the {kind} of this access key was deleted")
-    own = identities.documents_of(reader, found.account, kind, identity.name)
+        return limits
+    own = identities.documents_of(reader, found.account, identity.kind, identity.name)
     return replace(limits, identity=found.identity, id=identity.id, path=identity.path, own=own)
 
 
@@ -76,7 +76,27 @@ def limits_of_key(reader: Reader, access_key_id: str) -> Limits | None:
     return limits_of(reader, access_key_id, found)
 
 
-def _check_parent(reader: Reader, parent_key: str) -> None:
-    parent = find_key(reader, parent_key)
-    if parent is None or parent.disabled or not parent.active:
-        raise NotLoggedIn("the access key that this session was made with has ended")
+def makers_of(reader: Reader, found: S3KeyRow) -> dict[str, S3KeyRow]:
+    """Return the keys through which a session was made, by id: the one that made it, the one that made that, and so on.
+
+    Raises NotLoggedIn when one of them has ended, or its user or role. None ends before the session's own time is up.
+    """
+    makers: dict[str, S3KeyRow] = {}
+    while found.parent_key:
+        maker = find_key(reader, found.parent_key)
+        if maker is None or maker.disabled or not maker.active:
+            raise NotLoggedIn("the access key that this session was made with has ended")
+        _identity_of(reader, maker)
+        makers[found.parent_key] = found = maker
+    return makers
+
+
+def _identity_of(reader: Reader, found: S3KeyRow) -> IdentityRow | None:
+    """Return the user or role of a key; NotLoggedIn if it was deleted."""
+    if not found.identity:
+        return None
+    kind, _, name = found.identity.partition("/")
+    identity = identities.find(reader, found.account, kind, name)
+    if identity is None:
+        raise NotLoggedIn(f"the {kind} of this access key was deleted")
+    return identity

@@ -54,6 +54,8 @@ class Person:
     @property
     def only_reads(self) -> str:
         """Why a change is refused to an account whose role only lets it read."""
+        if self.limits is not None and self.limits.read_only:
+            return "the account that took this role is read-only: ask an administrator for the role member"
         return f"account {quoted(self.account)} is read-only: ask an administrator for the role member"
 
     @property

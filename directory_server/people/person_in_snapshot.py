@@ -11,6 +11,7 @@ from directory_server.metadata.statements import s3_keys as rows
 from directory_server.metadata.store import Reader
 from directory_server.people.access_keys import person_of_key
 from directory_server.people.accounts import credential_hash, person_of_credential
+from directory_server.people.limits import makers_of
 from directory_server.people.person import Person
 from directory_server.read_leases.keys import NOTHING, Keys, account_key, credential_key, s3_key_key
 from lockstep_store.wire.errors import NotLoggedIn
@@ -44,7 +45,8 @@ def _known_person(reader: Reader, credential: str) -> tuple[Person, Keys]:
         return person, frozenset((account_key(person.account), credential_key(hash)))
     found = rows.find_key(reader, proof.access_key_id)
     person = person_of_key(reader, proof.access_key_id, found)
-    keys = {account_key(person.account), s3_key_key(proof.access_key_id)}
-    if found is not None and found.parent_key:
-        keys.add(s3_key_key(found.parent_key))
-    return person, frozenset(keys)
+    assert found is not None
+    makers = makers_of(reader, found)
+    accounts = (person.account, *(maker.account for maker in makers.values()))
+    keys = (proof.access_key_id, *makers)
+    return person, frozenset((*map(account_key, accounts), *map(s3_key_key, keys)))

@@ -350,6 +350,27 @@ def test_limits_of_users_groups_and_sessions(rig: S3Rig, calls: Calls, olga: Cal
     assert ended == "InvalidAccessKeyId"
 
 
+@pytest.mark.parametrize("links", [1, 2])
+def test_a_role_of_another_account(rig: S3Rig, calls: Calls, olga: Caller, bucket: str, links: int) -> None:
+    """It ends with every account that it was taken through: the taker's, and that of a role in between."""
+    takers = [account(rig, new_name("taker")) for _ in range(links)]
+    session, may_take = takers[0], takers[0].account
+    for owner in (*takers[1:], olga):
+        name = new_name("role")
+        trust = {"Effect": "Allow", "Principal": {"AWS": may_take}, "Action": "sts:AssumeRole"}
+        may_take = owner.iam.create_role(RoleName=name, AssumeRolePolicyDocument=policy(trust))["Role"]["Arn"]
+        owner.iam.put_role_policy(RoleName=name, PolicyName="p", PolicyDocument=policy(allow("*", "*")))
+        session = session.assume(may_take)
+    for taker in takers:
+        ended = seen_at_once(
+            calls,
+            lambda: read(session.s3, bucket),
+            lambda taker=taker: change_user(rig, taker.account, {"disabled": True}),
+        )
+        assert ended == "InvalidAccessKeyId"
+        change_user(rig, taker.account, {"disabled": False})
+
+
 # ---------------------------------------------------------------- what is never leased
 
 

@@ -73,7 +73,7 @@ class Sessions:
             grant = self._role(tx, person, request) if request.role else self._of_the_caller(person, key)
             seconds = self._seconds(person, key, request.seconds, grant.max_seconds)
             name = request.session_name if request.role else ""
-            holder = S3KeyHolder(grant.identity, name, grant.policies, key.parent_key or person.s3_key)
+            holder = S3KeyHolder(grant.identity, name, grant.policies, person.s3_key)
             made = self._keys.create_session(tx, grant.account, seconds, holder)
             what = request.role or "session token"
             self._audit.write(tx, "session made", person.account, f"S3 key {made.access_key_id}", detail=what)

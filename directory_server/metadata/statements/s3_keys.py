@@ -92,7 +92,10 @@ _EVERY_OF = Statement(
     .order_by(s3_key.c.created_at, s3_key.c.access_key_id)
     .limit(bindparam("count"))
 )
-_SESSIONS = Statement(select(func.count()).where(s3_key.c.parent_key == bindparam("parent")))
+_made = select(s3_key.c.access_key_id).where(s3_key.c.parent_key == bindparam("parent")).cte("made", recursive=True)
+_made = _made.union_all(select(s3_key.c.access_key_id).where(s3_key.c.parent_key == _made.c.access_key_id))
+"""A key's sessions, and those that were made with them."""
+_SESSIONS = Statement(select(func.count()).select_from(_made))
 _FEDERATED_SESSIONS = Statement(
     select(func.count()).where(
         s3_key.c.account == bindparam("of_account"),
@@ -114,7 +117,7 @@ _SET_ACTIVE = Statement(
     )
     .values(active=bindparam("new_active"))
 )
-_DELETE_SESSIONS = Statement(delete(s3_key).where(s3_key.c.parent_key == bindparam("parent")))
+_DELETE_SESSIONS = Statement(delete(s3_key).where(s3_key.c.access_key_id.in_(select(_made.c.access_key_id))))
 _INSERT = Statement(insert(s3_key).values({column.name: bindparam(column.name) for column in s3_key.c}))
 _DELETE = Statement(
     delete(s3_key).where(s3_key.c.access_key_id == bindparam("id"), s3_key.c.account == bindparam("of_account"))
@@ -157,7 +160,7 @@ def every_key_of(reader: Reader, account: str, count: int) -> list[S3KeyInfo]:
 
 
 def count_sessions(reader: Reader, parent_key: str) -> int:
-    """Return how many sessions a key has."""
+    """Return how many sessions were made with a key, and with those."""
     row = reader.one(_SESSIONS, parent=parent_key)
     return int(row[0]) if row is not None else 0
 
@@ -223,7 +226,7 @@ def insert_key(
 
 
 def drop_key(tx: Tx, access_key_id: str, account: str, identity: str | None = None) -> S3KeyRow | None:
-    """Delete an account's key with its sessions, and return it; None if the account has no key of that id.
+    """Delete an account's key with every session that depends on it, and return it; None if it has no key of that id.
 
     With `identity`, it must be a lasting key of that identity, or of the account itself if that is empty.
     """

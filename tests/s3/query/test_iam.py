@@ -286,7 +286,7 @@ def test_a_role_lends_its_rights(ann: Caller, carol: Caller, anns: str) -> None:
 
 
 def test_a_role_of_another_ends_with_its_taker(rig: S3Rig, ann: Caller, anns: str) -> None:
-    """When the taker's account is disabled, and when the role's is."""
+    """When its account is disabled or deleted, or its access revoked; a new account of its name changes nothing."""
     gus = account(rig, new_name("gus"))
     role = new_role(ann, gus.account, ALL)
     session = gus.assume(role)
@@ -295,6 +295,45 @@ def test_a_role_of_another_ends_with_its_taker(rig: S3Rig, ann: Caller, anns: st
     assert refused(session.s3.get_object, Bucket=anns, Key="in/k") == (403, "InvalidAccessKeyId")
     rig.cluster.ask("PATCH", f"/users/{gus.account}", b'{"disabled": false}')
     assert read(session.s3, anns, "in/k") == b"content"
+    assert rig.cluster.ask("DELETE", f"/users/{gus.account}/access").status == 200
+    assert refused(session.s3.get_object, Bucket=anns, Key="in/k") == (403, "InvalidAccessKeyId")
+    session = account(rig, gus.account).assume(role)
+    assert rig.cluster.ask("DELETE", f"/users/{gus.account}").status == 204
+    assert refused(session.s3.get_object, Bucket=anns, Key="in/k") == (403, "InvalidAccessKeyId")
+    account(rig, gus.account)
+    assert refused(session.s3.get_object, Bucket=anns, Key="in/k") == (403, "InvalidAccessKeyId")
+
+
+@pytest.mark.parametrize("end", ["disable", "delete", "delete the role"])
+def test_a_role_ends_with_the_role_that_it_was_taken_with(rig: S3Rig, ann: Caller, anns: str, end: str) -> None:
+    """A chain of roles: the last session has none of its rights left once one before it has ended."""
+    gus, hal = account(rig, new_name("gus")), account(rig, new_name("hal"))
+    between = new_role(gus, hal.account, ALL)
+    last = new_role(ann, between, ALL)
+    session = hal.assume(between).assume(last)
+    assert read(session.s3, anns, "in/k") == b"content"
+    if end == "disable":
+        rig.cluster.ask("PATCH", f"/users/{gus.account}", b'{"disabled": true}')
+    elif end == "delete":
+        assert rig.cluster.ask("DELETE", f"/users/{gus.account}").status == 204
+    else:
+        name = between.rpartition("/")[2]
+        gus.iam.delete_role_policy(RoleName=name, PolicyName="p")
+        gus.iam.delete_role(RoleName=name)
+    assert refused(session.s3.get_object, Bucket=anns, Key="in/k") == (403, "InvalidAccessKeyId")
+
+
+def test_a_read_only_account_writes_with_no_role(rig: S3Rig, ann: Caller, anns: str) -> None:
+    """Its session of another's role reads, and changes nothing; nor does one that was made before."""
+    ida = account(rig, new_name("ida"))
+    role = new_role(ann, ida.account, ALL)
+    before = ida.assume(role)
+    before.s3.put_object(Bucket=anns, Key="out/by-ida", Body=b"1")
+    rig.cluster.ask("PATCH", f"/users/{ida.account}", b'{"role": "read-only"}')
+    for session in (before, ida.assume(role)):
+        assert read(session.s3, anns, "in/k") == b"content"
+        assert refused(session.s3.put_object, Bucket=anns, Key="out/by-ida", Body=b"2")[0] == 403
+        assert refused(session.s3.delete_object, Bucket=anns, Key="out/by-ida")[0] == 403
 
 
 def test_nobody_takes_a_role_of_a_disabled_account(rig: S3Rig, carol: Caller) -> None:
