@@ -91,7 +91,7 @@ class Changes:
         with self._follower(person.account), self._on_hold.place(_ANY_COMMIT) as event:
             if event is None and not self._on_hold.closed:
                 raise Overloaded("too many callers are waiting for changes; try again in a moment")
-            return self._wait(person, request, found.reply.cursor, event, until)
+            return self._wait(request, found.reply.cursor, event, until)
 
     @contextmanager
     def _follower(self, account: str) -> Iterator[None]:
@@ -110,12 +110,10 @@ class Changes:
                 if not self._followers[account]:
                     del self._followers[account]
 
-    def _wait(
-        self, person: Person, request: ChangesRequest, cursor: int, event: threading.Event | None, until: float
-    ) -> ChangesReply:
+    def _wait(self, request: ChangesRequest, cursor: int, event: threading.Event | None, until: float) -> ChangesReply:
         while True:
-            # Read again after registering: any later commit wakes this caller.
-            found = self._look(person, request, cursor)
+            # Read again after registering: any later commit wakes this caller, whose credential may have ended by then.
+            found = self._look(self._people.authenticate(request.credential), request, cursor)
             if found.reply.changes or not found.at_end or event is None or self._on_hold.closed:
                 return found.reply
             cursor = found.reply.cursor

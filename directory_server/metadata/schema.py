@@ -250,8 +250,8 @@ audit = numbered(
 )
 
 # The secret itself, not a hash: verifying an S3 signature needs it. `identity` ("user/NAME" or "role/NAME") limits the
-# key to that identity's policies. A session's key ends with its `parent_key`; all of `session_policies`, a JSON list,
-# must allow what it does.
+# key to that identity's policies. A session's key ends with its `parent_key`, the one that made it; all of
+# `session_policies`, a JSON list, must allow what it does.
 s3_key = table(
     "s3_key",
     Column("access_key_id", Text, primary_key=True),

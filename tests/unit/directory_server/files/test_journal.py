@@ -277,6 +277,34 @@ def test_a_wait_without_a_change_ends_in_time(rig: DirectoryRig) -> None:
     assert (reply.changes, reply.cursor) == ([], made.cursor)
 
 
+def test_a_wait_ends_with_the_credential(rig: DirectoryRig) -> None:
+    """Whoever was disabled or logged out while they waited sees no change that came after it."""
+    ended = threading.Event()
+
+    class People(PeopleByName):
+        def authenticate(self, credential: str) -> Person:
+            if ended.is_set():
+                raise NotLoggedIn("the account is disabled")
+            return super().authenticate(credential)
+
+    rig.changes = Changes(rig.store, People())
+    outcomes: list[object] = []
+
+    def follow() -> None:
+        try:
+            outcomes.append(told(read(rig, None, wait_seconds=30.0)))
+        except NotLoggedIn as refusal:
+            outcomes.append(str(refusal))
+
+    thread = threading.Thread(target=follow)
+    thread.start()
+    wait_until(lambda: rig.changes._on_hold._count > 0, what="a caller on hold")
+    ended.set()
+    rig.write("secret")
+    thread.join(60)
+    assert outcomes == ["the account is disabled"]
+
+
 def test_those_who_wait_are_bounded_and_answered_at_a_stop(rig: DirectoryRig) -> None:
     """Beyond the bound a watcher is refused at once; a directory told to stop answers all of them."""
     rig.changes = Changes(rig.store, PeopleByName(), max_blocked=1)
