@@ -9,14 +9,14 @@ from typing import Any
 
 
 def open_database(
-    file: Path | str, connect: Callable[..., sqlite3.Connection] = sqlite3.connect, **options: Any
+    file: Path | str, connect: Callable[..., sqlite3.Connection] | None = None, **options: Any
 ) -> sqlite3.Connection:
     """Open a database and read its schema. `options` are those of `sqlite3.connect`, which `connect` replaces in tests.
 
     Raises sqlite3.Error: SQLITE_CORRUPT also for a damaged schema whose names are not UTF-8. SQLite quotes such a name
     in its message, which Python's module cannot decode, so that the first statement raises UnicodeDecodeError instead.
     """
-    connection = connect(file, **options)
+    connection = (connect or sqlite3.connect)(file, **options)
     try:
         connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
     except UnicodeDecodeError as error:
