@@ -27,6 +27,8 @@ from client_proxy.doors.console import ConsoleDoor, SessionCookies
 from client_proxy.doors.dispatch import Doors
 from client_proxy.doors.lfs.door import LfsDoor
 from client_proxy.doors.rest import create_app
+from client_proxy.doors.rest.file_ids import FileIds
+from client_proxy.doors.rest.older_addresses import OlderAddresses
 from client_proxy.doors.s3.app import create_door
 from client_proxy.doors.s3.door import S3Door
 from client_proxy.doors.s3.events.access_log import AccessLog
@@ -141,8 +143,7 @@ def build(settings: Settings) -> Proxy:
         limits=limits,
         trust=TrustFiles(settings.certs_dir),
     )
-    following = _follow_the_cluster(settings, identity, directory, health)
-    clock = SystemClock()
+    following, clock = _follow_the_cluster(settings, identity, directory, health), SystemClock()
     access_log = AccessLog(files, directory, clock.wall, clock.monotonic)
     s3 = create_door(
         files,
@@ -167,15 +168,19 @@ def build(settings: Settings) -> Proxy:
         os.close(folder)
 
     shares, webdav, lfs = (door(files, directory, limits=limits) for door in (ShareDoor, WebDavDoor, LfsDoor))
-    return Proxy(settings, identity, files, app, _doors(settings, app, s3, shares, {"dav": webdav, "lfs": lfs}), close)
+    doors = _doors(settings, _api(settings, app, directory), s3, shares, {"dav": webdav, "lfs": lfs})
+    return Proxy(settings, identity, files, app, doors, close)
 
 
-def _doors(settings: Settings, app: Wsgi, s3: S3Door, shares: Wsgi, others: Mapping[str, Wsgi]) -> Doors:
-    """All doors; with a folder for the console also that, and its sessions at the API."""
-    if settings.console is None:
-        return Doors(app, s3, shares, settings.s3_domain, others=others)
-    console = ConsoleDoor(settings.console)
-    return Doors(SessionCookies(app), s3, shares, settings.s3_domain, console=console, others=others)
+def _api(settings: Settings, app: Wsgi, directory: DirectoryClient) -> Wsgi:
+    """The API behind what rewrites requests to it: older addresses first, because sessions look at addresses."""
+    return OlderAddresses(app if settings.console is None else SessionCookies(app), FileIds(directory))
+
+
+def _doors(settings: Settings, api: Wsgi, s3: S3Door, shares: Wsgi, others: Mapping[str, Wsgi]) -> Doors:
+    """All doors, the console's among them if it has a folder."""
+    console = None if settings.console is None else ConsoleDoor(settings.console)
+    return Doors(api, s3, shares, settings.s3_domain, console=console, others=others)
 
 
 def _read_leases(peer: PeerClient, settings: Settings) -> tuple[ReadLeases | None, Callable[[], None]]:

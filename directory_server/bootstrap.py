@@ -38,7 +38,7 @@ from directory_server.files.journal import Changes
 from directory_server.files.lookups import Lookups
 from directory_server.files.namespace import Namespace
 from directory_server.files.searches import Searches
-from directory_server.files.ticket_key import ticket_key
+from directory_server.files.stored_keys import ticket_key
 from directory_server.files.writes import Writes
 from directory_server.identity_providers.providers import IdentityProviders
 from directory_server.locks.lock_manager import LockManager

@@ -17,6 +17,8 @@ from botocore.config import Config
 
 from client_proxy.doors.dispatch import Doors
 from client_proxy.doors.lfs.door import LfsDoor
+from client_proxy.doors.rest.file_ids import FileIds
+from client_proxy.doors.rest.older_addresses import OlderAddresses
 from client_proxy.doors.s3.app import create_door
 from client_proxy.doors.s3.events.access_log import AccessLog
 from client_proxy.doors.shares.door import ShareDoor
@@ -71,7 +73,8 @@ class S3Rig:
         self.webdav = WebDavDoor(proxy.files, proxy.directory, limits=limits)
         self.lfs = LfsDoor(proxy.files, proxy.directory, limits=limits)
         others = {"dav": self.webdav, "lfs": self.lfs}
-        self.doors = Doors(proxy.app, self.s3, self.shares, DOMAIN, others=others)
+        api = OlderAddresses(proxy.app, FileIds(proxy.directory))
+        self.doors = Doors(api, self.s3, self.shares, DOMAIN, others=others)
         self.directory = proxy.directory
 
     def key(self, api_key: str = "") -> tuple[str, str]:

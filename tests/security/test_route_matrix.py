@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from tests.fakes.wsgi import Answer
+from tests.s3.post_forms import BOUNDARY, form
 from tests.s3.rig import S3Rig
 from tests.security.identities import (
     ADMINISTRATORS,
@@ -34,6 +35,7 @@ from tests.security.identities import (
 from tests.security.people import comparable
 
 FORBIDDEN, NOT_THERE = 403, 404
+FORM_TYPE = f"multipart/form-data; boundary={BOUNDARY}"
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,7 @@ class Route:
     query: str = ""
     body: Any = None
     """In place of the document's example. `{name}` in texts, also in `query`, is a value of the request's world."""
+    content_type: str = ""
     otherwise: tuple[int, ...] = ()
     """Further statuses of those who are served: what the world has no success for."""
     sees_bucket: frozenset[str] | None = None
@@ -67,6 +70,7 @@ ROUTES: dict[str, Route] = {
     "stat_file": Route(READERS),
     "read_file": Route(READERS),
     "write_file": Route(WRITERS, body=b"new content"),
+    "upload_form": Route(WRITERS, body=form([("file", b"new content")]), content_type=FORM_TYPE),
     "delete_file": Route(WRITERS),
     "read_manifest": Route(READERS),
     "download_archive": Route(READERS),
@@ -409,7 +413,8 @@ def asked(everybody: Identities, world: World, operation: Operation, route: Rout
     if not isinstance(body, bytes):
         body = b"" if body is None else filled(world, body)
     query = f"?{world.fill(route.query)}" if route.query else ""
-    return everybody.ask(who, operation.method, world.fill(operation.template) + query, body)
+    headers = {"Content_Type": route.content_type} if route.content_type else {}
+    return everybody.ask(who, operation.method, world.fill(operation.template) + query, body, **headers)
 
 
 def filled(world: World, body: Any) -> bytes:

@@ -30,6 +30,7 @@ from client_proxy.doors.rest.file_access import AccessRoutes
 from client_proxy.doors.rest.file_operations import file_operations
 from client_proxy.doors.rest.files import FileRoutes, Files
 from client_proxy.doors.rest.folders import FolderRoutes
+from client_proxy.doors.rest.form_uploads import FormUploadRoutes
 from client_proxy.doors.rest.groups import GroupRoutes
 from client_proxy.doors.rest.journal import ChangeRoutes
 from client_proxy.doors.rest.limited import limited
@@ -42,7 +43,7 @@ from client_proxy.doors.rest.operation import Operation
 from client_proxy.doors.rest.operators import Operators
 from client_proxy.doors.rest.programs import ProgramRoutes
 from client_proxy.doors.rest.quotas import QuotaRoutes
-from client_proxy.doors.rest.reply import problem_reply
+from client_proxy.doors.rest.reply import refusal_reply
 from client_proxy.doors.rest.request import RestRequest, canonical_path, path_text
 from client_proxy.doors.rest.search import SearchRoutes
 from client_proxy.doors.rest.second_factor import SecondFactorRoutes
@@ -130,7 +131,7 @@ class RestApi:
                 request.check_arguments(operation.arguments, operation.repeated)
             reply = operation.handler(request)
         except Exception as error:  # noqa: BLE001 - the one place where errors become replies
-            reply = _refuse(error, f"{operation.method} {operation.address}", request)
+            reply = refusal_reply(error, f"{operation.method} {operation.address}", request)
         reply.headers.append(("X-Request-Id", id))
         if self._trust is not None:
             reply.headers.append((AUTHORITIES_HEADER, self._trust.ids))
@@ -142,7 +143,7 @@ class RestApi:
     def refusal(self, error: Exception, environ: Environ) -> RawReply:
         """The reply to a request that matches no route."""
         id = start_request(environ.get("HTTP_X_REQUEST_ID", ""))
-        reply = _refuse(error, UNMATCHED, RestRequest(environ, {}))
+        reply = refusal_reply(error, UNMATCHED, RestRequest(environ, {}))
         reply.headers.append(("X-Request-Id", id))
         # A method can be any word, and each new label would stay in memory for ever.
         method = environ["REQUEST_METHOD"] if environ["REQUEST_METHOD"] in METHODS else "other"
@@ -266,6 +267,7 @@ def create_app(
 def _files(file_store: Files, directory: Directory) -> list[Operation]:
     return [
         *file_operations(FileRoutes(file_store)),
+        *FormUploadRoutes(file_store).operations(),
         *VersionRoutes(file_store).operations(),
         *ArchiveRoutes(file_store).operations(),
         *FactsRoutes(directory).operations(),
@@ -309,12 +311,6 @@ def _operator_view(page: Callable[[RestRequest], OperatorPage]) -> Callable[[], 
 def _respond(reply: RawReply, start_response: StartResponse) -> Iterable[bytes]:
     start_response(f"{reply.status} -", reply.headers)
     return reply.body
-
-
-def _refuse(error: Exception, route: str, request: RestRequest) -> RawReply:
-    reply = problem_reply(error, route)
-    request.drain()
-    return reply._replace(body=[]) if request.method == "HEAD" else reply
 
 
 def _flask_response(reply: RawReply) -> Response:

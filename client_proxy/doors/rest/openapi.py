@@ -192,7 +192,8 @@ def _answer(answer: Answer, by_shape: dict[Any, Any], links: Links) -> dict[str,
 
 
 def _content(content: Content, by_shape: dict[Any, Any]) -> dict[str, Any]:
-    schema = by_shape[content.shape] if content.shape else TEXT if content.media.startswith("text/") else BINARY
+    bare = content.schema or (TEXT if content.media.startswith("text/") else BINARY)
+    schema = by_shape[content.shape] if content.shape else bare
     described: dict[str, Any] = {"schema": schema}
     if content.shape in EXAMPLES:
         described["example"] = EXAMPLES[content.shape]

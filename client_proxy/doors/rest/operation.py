@@ -54,11 +54,15 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Content:
-    """A body: JSON of the type `shape`, or bytes or text of the type `media` or one of `others`."""
+    """A body: JSON of the type `shape`, or bytes or text of the type `media` or one of `others`.
+
+    `schema` describes a body that is neither.
+    """
 
     shape: Any = None
     media: str = "application/json"
     others: tuple[str, ...] = ()
+    schema: Schema | None = field(default=None, hash=False)
 
 
 @dataclass(frozen=True)

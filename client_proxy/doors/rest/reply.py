@@ -7,6 +7,7 @@ from typing import Any
 from client_proxy.core.receipt import Receipt
 from client_proxy.doors.refusals import error_headers, shown_error
 from lockstep_store.runtime.http.api import RawReply
+from lockstep_store.runtime.http.unread_body import DrainableRequest
 from lockstep_store.runtime.tracing import request_id
 from lockstep_store.wire.codec import encode
 from lockstep_store.wire.errors import (
@@ -73,6 +74,13 @@ def problem_reply(error: Exception, route: str) -> RawReply:
         return RawReply(304, [], [])
     body = encode(_flat_problem(error))
     return RawReply(error.status, [*_PROBLEM, ("Content-Length", str(len(body))), *_error_headers(error)], [body])
+
+
+def refusal_reply(error: Exception, route: str, request: DrainableRequest) -> RawReply:
+    """The reply to an error, after the rest of the request's body was read."""
+    reply = problem_reply(error, route)
+    request.drain()
+    return reply._replace(body=[]) if request.method == "HEAD" else reply
 
 
 def _flat_problem(error: LockstepError) -> dict[str, Any]:

@@ -28,6 +28,7 @@ ACCEPTED = ["2xx", "304", "401", "403", "404", "409", "412", "416", "423", "424"
 """Requests that are valid by their schemas are done, or refused for what is there: a lock, a version, a quota."""
 BEYOND_SCHEMAS = {
     "write_file": "a digest is only for chunk streams",
+    "upload_form": "what a form's path and file name may be",
     "copy_file": "content types, and names in metadata",
     "create_folder": "the slash at a folder's end counts towards the length of its name",
     "delete_folder": "the slash at a folder's end counts towards the length of its name",

@@ -24,6 +24,7 @@ from lockstep_store.wire.messages import (
     buckets,
     cluster,
     facts,
+    file_ids,
     files,
     folders,
     groups,
@@ -147,7 +148,7 @@ HELD_WHILE_STARTING = {
     recovery.BACKUP_PATH,
     *(
         call.path
-        for module in (access, analytics, facts, identities, shares, single_sign_on)
+        for module in (access, analytics, facts, file_ids, identities, shares, single_sign_on)
         for call in vars(module).values()
         if isinstance(call, Call)
     ),
