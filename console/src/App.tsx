@@ -19,6 +19,7 @@ const LinksPage = lazy(() => import('./sharing/LinksPage').then((part) => ({ def
 const LocksPage = lazy(() => import('./locks/LocksPage').then((part) => ({ default: part.LocksPage })));
 const SearchPage = lazy(() => import('./search/SearchPage').then((part) => ({ default: part.SearchPage })));
 const TrashPage = lazy(() => import('./trash/TrashPage').then((part) => ({ default: part.TrashPage })));
+const UsagePage = lazy(() => import('./usage/UsagePage').then((part) => ({ default: part.UsagePage })));
 
 export function App() {
   const texts = useTexts();
@@ -51,6 +52,7 @@ function Page({ account }: { account: Account }) {
       {place.page === 'files' && <FilesPage account={account} />}
       {place.page === 'search' && <SearchPage {...place} />}
       {place.page === 'trash' && <TrashPage account={account} bucket={place.bucket} />}
+      {place.page === 'usage' && <UsagePage account={account} bucket={place.bucket} />}
       {place.page === 'edit' && <EditPage account={account} bucket={place.bucket} path={place.path} />}
       {!mayOpen && <Text>{texts.app.onlyAdministrators}</Text>}
       {place.page === 'cluster' && mayOpen && <ClusterPage />}

@@ -20,6 +20,8 @@ describe('an address', () => {
       { page: 'search', search: { text: 'roof & plan?', bucket: '', type: '', days: '7' } },
     ],
     ['/console/trash/a-bucket', { page: 'trash', bucket: 'a-bucket' }],
+    ['/console/usage', { page: 'usage', bucket: '' }],
+    ['/console/usage/a-bucket', { page: 'usage', bucket: 'a-bucket' }],
     ['/console/search', { page: 'search', search: NO_SEARCH }],
   ])('%s names a place, and the place the address', (address, place) => {
     expect(placeOf(address)).toEqual(place);

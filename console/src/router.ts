@@ -5,6 +5,7 @@ export type Place =
   | { page: 'files'; bucket: string; folder: string }
   | { page: 'search'; search: Search }
   | { page: 'trash'; bucket: string }
+  | { page: 'usage'; bucket: string }
   | { page: 'edit'; bucket: string; path: string }
   | { page: 'account' }
   | { page: 'cluster' }
@@ -36,6 +37,7 @@ export function placeOf(address: string): Place {
   const [first] = parts;
   if (first === 'locks' || first === 'links' || first === 'cluster' || first === 'account') return { page: first };
   if (parts[0] === 'trash' && parts[1]) return { page: 'trash', bucket: parts[1] };
+  if (parts[0] === 'usage') return { page: 'usage', bucket: parts[1] ?? '' };
   if (parts[0] === 'edit' && parts[2]) return { page: 'edit', bucket: parts[1] ?? '', path: parts[2] };
   if (parts[0] === 'admin') return { page: 'admin', part: ADMIN_PARTS.find((part) => part === parts[1]) ?? 'accounts' };
   if (parts[0] === 'search') return { page: 'search', search: searchOf(new URLSearchParams(query)) };
@@ -57,6 +59,8 @@ export function addressOf(place: Place): string {
       return [BASE, 'edit', place.bucket, place.path].map((part, index) => (index ? encodeURIComponent(part) : part)).join('/');
     case 'trash':
       return `${BASE}/trash/${encodeURIComponent(place.bucket)}`;
+    case 'usage':
+      return place.bucket ? `${BASE}/usage/${encodeURIComponent(place.bucket)}` : `${BASE}/usage`;
     case 'search':
       return withQuery(`${BASE}/search`, {
         q: place.search.text,

@@ -173,3 +173,77 @@ def test_a_selection_is_downloaded_as_one_zip_file(
     with person.page.expect_download() as download:
         person.choose("deep", "Download as a zip file")
     assert download.value.suggested_filename == "deep.zip"
+
+
+def test_a_file_gets_a_description_and_tags(open_page: OpenPage, cluster: ClusterHarness) -> None:
+    """While somebody else has the lock, and without a new version; what is wrong is said beside its field."""
+    url, owner, other = f"{cluster.proxy_urls[0]}/api/v1", account(cluster, "tess"), account(cluster, "ulf")
+    owner.put(f"{url}/files/files/tess.txt", data=b"roof", timeout=60).raise_for_status()
+    other.post(f"{url}/locks", json={"paths": ["files/tess.txt"]}, timeout=60).raise_for_status()
+    before = owner.get(f"{url}/facts/files/tess.txt", timeout=60).json()
+    person = open_page(2, **PHONE)
+    person.sign_in("tess", PASSWORD)
+    person.open_bucket()
+    person.choose("tess.txt", "Description and tags")
+    dialog = person.page.get_by_role("dialog", name="About “tess.txt”")
+    dialog.get_by_text("text/plain").wait_for()
+    dialog.get_by_label("Description").fill("Offer for the roof\nof the barn")
+    dialog.get_by_role("button", name="Add a tag").click()
+    dialog.get_by_label("Value of tag 1").fill("roof")
+    dialog.get_by_text("A tag needs a name.").wait_for()
+    assert dialog.get_by_role("button", name="Save").is_disabled()
+    assert person.violations() == []
+    dialog.get_by_label("Name of tag 1").fill("bad!")
+    dialog.get_by_role("button", name="Save").click()
+    dialog.get_by_role("alert").wait_for()
+    dialog.get_by_label("Name of tag 1").fill("team")
+    dialog.get_by_role("button", name="Save").click()
+    dialog.wait_for(state="detached")
+    now = owner.get(f"{url}/facts/files/tess.txt", timeout=60).json()
+    assert now == before | {"description": "Offer for the roof\nof the barn", "tags": {"team": "roof"}}
+
+    person.choose("tess.txt", "Description and tags")
+    dialog.get_by_role("button", name="Remove the tag team").click()
+    owner.patch(f"{url}/facts/files/tess.txt", json={"tags": {"by": "owner"}}, timeout=60).raise_for_status()
+    dialog.get_by_role("button", name="Save").click()
+    dialog.wait_for(state="detached")
+    assert owner.get(f"{url}/facts/files/tess.txt", timeout=60).json()["tags"] == {"by": "owner"}
+
+
+def test_what_is_stored_is_shown_in_charts(open_page: OpenPage, cluster: ClusterHarness) -> None:
+    """By bucket, type, age and author, with growth as a line and in numbers; of one bucket, or of all one's own."""
+    url, owner = f"{cluster.proxy_urls[0]}/api/v1", account(cluster, "vera")
+    for bucket in ("veras", "veras-too"):
+        owner.post(f"{url}/buckets", json={"name": bucket, "versioning": "enabled"}, timeout=60).raise_for_status()
+    for path, size in (("veras/a.txt", 3000), ("veras/a.txt", 5000), ("veras/b.png", 500), ("veras-too/c.txt", 9000)):
+        owner.put(f"{url}/files/{path}", data=b"x" * size, timeout=60).raise_for_status()
+    person = open_page(1, **PHONE)
+    person.sign_in("vera", PASSWORD)
+    person.page.get_by_role("link", name="What is stored").click()
+
+    def table(name: str) -> list[str]:
+        rows = person.page.get_by_role("region", name=name).locator("tbody tr").all_inner_texts()
+        return [row.split()[0] for row in rows]
+
+    person.page.get_by_role("heading", name="Growth").wait_for()
+    person.page.get_by_role("region", name="By type").wait_for()
+    assert table("By bucket") == ["veras-too", "veras"]
+    person.page.get_by_text("17.5 kB today.").wait_for()  # a line needs two days
+    amounts = {"files": 1, "file_bytes": 1000, "versions": 2}
+    days = [{"name": f"2026-03-{day:02}", **amounts, "version_bytes": 2000 * day} for day in range(1, 21)]
+    person.page.route("**/api/v1/analytics/growth**", lambda route: route.fulfill(json={"days": days}))
+    person.page.get_by_label("In the last").select_option(label="year")
+    person.page.get_by_text("From 2 kB on 1 Mar 2026 to 40 kB on 20 Mar 2026.").wait_for()
+    person.page.get_by_text("Show the numbers").click()
+    assert person.page.get_by_role("region", name="Growth").get_by_role("row").count() == 13
+    assert person.violations() == []
+    person.page.get_by_label("In the bucket").select_option("veras")
+    person.page.get_by_role("region", name="By bucket").wait_for(state="detached")
+    person.page.get_by_role("region", name="By type").get_by_text("8 kB").wait_for()
+    assert table("By type") == ["text/plain", "image/png"]
+    person.page.get_by_label("Count").select_option(label="current files")
+    person.page.get_by_role("region", name="By type").get_by_text("5 kB").wait_for()
+    person.page.reload()
+    person.page.get_by_role("region", name="By author").get_by_text("vera").wait_for()
+    assert person.page.get_by_label("In the bucket").input_value() == "veras"
+    assert person.violations() == []

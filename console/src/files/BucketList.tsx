@@ -29,11 +29,14 @@ export function BucketList({ account }: { account: Account }) {
   return (
     <div className="scrolled">
       <PageHead title={texts.files.buckets}>
-        {!account.readOnly && (
-          <Button size="xs" onClick={() => setOpen({ kind: 'new' })}>
-            {texts.buckets.create}
-          </Button>
-        )}
+        <Group gap="sm">
+          <PlaceLink to={{ page: 'usage', bucket: '' }}>{texts.files.usage}</PlaceLink>
+          {!account.readOnly && (
+            <Button size="xs" onClick={() => setOpen({ kind: 'new' })}>
+              {texts.buckets.create}
+            </Button>
+          )}
+        </Group>
       </PageHead>
       {found.isPending && <Loader aria-label={texts.app.loading} />}
       <Failed error={found.error} onRetry={() => void found.refetch()} />

@@ -11,7 +11,7 @@ import { archiveAddress, nameInAddress } from './archives';
 import type { Entry } from './entries';
 import { usePacking } from './PackButton';
 
-export type Question = 'delete' | 'versions' | 'rename';
+export type Question = 'delete' | 'facts' | 'versions' | 'rename';
 
 interface Props {
   account: Account;
@@ -54,6 +54,7 @@ export function EntryMenu({ account, bucket, folder, entry, locks, onShare, ask 
       {canWrite && entry.readable && mayBeText(entry.name, entry.size) && (
         <Menu.Item onClick={() => goTo({ page: 'edit', bucket, path: entry.path })}>{texts.edit.edit}</Menu.Item>
       )}
+      <Menu.Item onClick={() => ask('facts')}>{texts.facts.open}</Menu.Item>
       <Menu.Item onClick={() => ask('versions')}>{texts.files.versions}</Menu.Item>
       <Menu.Item onClick={onShare}>{texts.sharing.share}</Menu.Item>
       {canWrite && <LockMenuItem bucket={bucket} path={entry.path} locks={locks} account={account} />}

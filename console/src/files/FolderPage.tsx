@@ -25,6 +25,7 @@ import { useChanges } from './useChanges';
 import { useListing } from './useListing';
 import { VersionsDialog } from './VersionsDialog';
 
+const FactsDialog = lazy(() => import('../facts/FactsDialog').then((part) => ({ default: part.FactsDialog })));
 const ShareDialog = lazy(() => import('../sharing/ShareDialog').then((part) => ({ default: part.ShareDialog })));
 const uploads = new Uploads();
 const LOCKS_MILLISECONDS = 2000;
@@ -162,6 +163,11 @@ export function FolderPage({ account, bucket, folder }: Props) {
       {isCreating && <FolderDialog bucket={bucket} parent={folder} onClose={() => setIsCreating(false)} />}
       {dialog?.kind === 'rename' && (
         <FolderDialog bucket={bucket} parent={folder} name={dialog.entry.name} onClose={() => setDialog(undefined)} />
+      )}
+      {dialog?.kind === 'facts' && (
+        <Suspense>
+          <FactsDialog bucket={bucket} path={dialog.entry.path} canChange={canWrite} onClose={() => setDialog(undefined)} />
+        </Suspense>
       )}
       {dialog?.kind === 'versions' && (
         <VersionsDialog {...dialog} bucket={bucket} canRestore={canWrite} onClose={() => setDialog(undefined)} />

@@ -29,7 +29,7 @@ export function Shell({ account, onSignOut, children }: Props) {
           <Text fw={700}>Lockstep</Text>
         </Group>
         <nav aria-label={texts.app.menu} className="pages">
-          <PageLink to={{ page: 'files', bucket: '', folder: '' }} here={['files', 'trash', 'edit'].includes(place.page)}>
+          <PageLink to={{ page: 'files', bucket: '', folder: '' }} here={['files', 'trash', 'usage', 'edit'].includes(place.page)}>
             {texts.app.files}
           </PageLink>
           <PageLink to={{ page: 'search', search: NO_SEARCH }} here={place.page === 'search'}>
