@@ -14,7 +14,6 @@ from lockstep_store.wire.messages import (
     cluster,
     groups,
     kms,
-    locks,
     people,
     programs,
     quotas,
@@ -52,7 +51,8 @@ ANSWERED_WHILE_STARTING = ANSWERED_WHILE_RESTORING | frozenset(
     call.path
     for call in (
         # For administrators, and what proxies ask beside a read. Files, buckets and locks are held: theirs might be
-        # an older state.
+        # an older state. So are renewals: the lock may have ended since, and be somebody else's. Nothing expires
+        # while calls are held.
         s3.BUCKET_SETTING,
         s3.BUCKET_CORS,
         s3.BUCKET_ACCESS_LOG,
@@ -77,8 +77,6 @@ ANSWERED_WHILE_STARTING = ANSWERED_WHILE_RESTORING | frozenset(
         authorities.AUTHORITIES,
         cluster.REPAIR_REPORT,
         recovery.FSCK_REPORT,
-        # Prolongs a lock that was granted already; nothing expires while calls are held. Locks are in no record.
-        locks.RENEW,
         # Change nothing in the metadata.
         recovery.FSCK,
         targets.TEST_TARGET,

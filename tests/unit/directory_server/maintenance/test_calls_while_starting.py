@@ -88,6 +88,7 @@ HELD_WHILE_STARTING = {
         folders.DELETE_FOLDER,
         folders.STEER_FOLDER_CHANGE,
         locks.ACQUIRE,
+        locks.RENEW,
         locks.RELEASE,
         uploads.CREATE_UPLOAD,
         uploads.ABORT_UPLOAD,
@@ -159,12 +160,11 @@ DIGEST = chunk_digest(b"kept")
 TARGET = "elsewhere"
 
 
-def requests(admin: str, lock_id: str, s3_key: str) -> dict[Any, Any]:
+def requests(admin: str, s3_key: str) -> dict[Any, Any]:
     """A request for each listed call, as it finds what `begun` left."""
     by_admin = CredentialRequest(admin)
     _, csr_pem = new_key_and_request("client_proxy", "1")
     return {
-        locks.RENEW: locks.RenewRequest(admin, lock_id),
         s3.BUCKET_SETTING: s3.BucketSettingRequest(admin, "files", "cors"),
         s3.BUCKET_CORS: s3.BucketCorsRequest("files"),
         s3.BUCKET_ACCESS_LOG: s3.AccessLogRequest("files"),
@@ -210,13 +210,11 @@ def begun(tmp_path: Path) -> tuple[Directory, dict[Any, Any]]:
     first.file_servers_up("1", "2", "3")
     admin = first.admin
     first.write(admin, "kept", b"kept", "write-id-of-kept")
-    wanted = [locks.LockPath("files", "locked")]
-    lock = first.call(locks.ACQUIRE, locks.AcquireRequest(admin, wanted, "request-number-1")).lock
     key = first.call(s3.CREATE_S3_KEY, s3.CreateS3KeyRequest(admin, "made up"))
     first.call(groups.CREATE_GROUP, groups.CreateGroupRequest(admin, "editors"))
     first.call(targets.ADD_TARGET, targets.AddTargetRequest(admin, TARGET, "http://127.0.0.1:1/"))
     first.server.stop()
-    return Directory(tmp_path, authority), requests(admin, lock.id, key.access_key_id)
+    return Directory(tmp_path, authority), requests(admin, key.access_key_id)
 
 
 def tables_changed_since(directory: Directory, sequence: int) -> set[str]:
