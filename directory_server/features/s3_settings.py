@@ -112,7 +112,7 @@ class S3Settings:
     def put_of_version(self, request: PutObjectSettingRequest) -> ObjectSettingsReply:
         """Change one setting and return all. Durable on return, safe to repeat.
 
-        PreconditionFailed when it is no longer what the caller says that it is.
+        PreconditionFailed when it, or the current version, is no longer what the caller says that it is.
         """
         person = self._people.identify(request.credential)
         check_key(request.path)
@@ -124,6 +124,8 @@ class S3Settings:
             place = standing(tx, request.bucket, person, self._clock.wall())
             row = version_row(place, request.path, request.version)
             bucket = place.demand(place.asked("s3:PutObject"), request.path, version=request.version)
+            if request.if_version not in (None, row[2]):
+                raise PreconditionFailed(f"{request.path!r} has another version by now: read it again")
             refuse_marker(row)
             bypass = request.bypass_governance and may_bypass_governance(place, request.path, request.version)
             moment = Moment.of(self._clock)

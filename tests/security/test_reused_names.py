@@ -254,6 +254,32 @@ def test_lists_give_nothing_to_who_takes_a_deleted_accounts_name(rig: S3Rig, olg
         assert [one.startswith("deleted:") for one in ids - {olga.name, eve.name}] == [True]
 
 
+def test_an_upload_under_way_gives_nothing_to_who_takes_a_deleted_accounts_name(
+    rig: S3Rig, olga: Person, eve: Person
+) -> None:
+    """Not the grants that it was begun with, nor its end to who has the name of who began it; others' grants stay."""
+    first, bucket = Person(rig, "passing-uploader"), with_lists(olga)
+    grants = {"GrantRead": f"id={first.name},emailaddress={first.name},id={eve.name}"}
+    olga.s3.put_bucket_acl(Bucket=bucket, GrantFullControl=f"id={olga.name},id={first.name}")
+    given = olga.s3.create_multipart_upload(Bucket=bucket, Key="given", **grants)["UploadId"]
+    begun = first.s3.create_multipart_upload(Bucket=bucket, Key="begun", **grants)["UploadId"]
+    delete(rig, first.name)
+    again = Person(rig, first.name)
+    assert refused(again.s3.abort_multipart_upload, Bucket=bucket, Key="begun", UploadId=begun) == "AccessDenied"
+    initiators = {
+        one["Key"]: one["Initiator"]["ID"] for one in olga.s3.list_multipart_uploads(Bucket=bucket)["Uploads"]
+    }
+    assert initiators["given"] == olga.name
+    assert initiators["begun"].startswith("deleted:")
+    for key, id in (("given", given), ("begun", begun)):
+        part = olga.s3.upload_part(Bucket=bucket, Key=key, UploadId=id, PartNumber=1, Body=b"content")
+        parts = {"Parts": [{"PartNumber": 1, "ETag": part["ETag"]}]}
+        olga.s3.complete_multipart_upload(Bucket=bucket, Key=key, UploadId=id, MultipartUpload=parts)
+        assert refused(again.s3.get_object, Bucket=bucket, Key=key) == "AccessDenied"
+        assert refused(again.s3.get_object_acl, Bucket=bucket, Key=key) == "AccessDenied"
+        assert eve.s3.get_object(Bucket=bucket, Key=key)["ContentLength"] == 7
+
+
 def test_the_list_of_a_deleted_accounts_bucket_is_its_heirs(rig: S3Rig, olga: Person, eve: Person) -> None:
     """Who takes the name does not own it again; the heir can change it as the owner."""
     first = Person(rig, "passing-4")

@@ -232,9 +232,9 @@ class DavChanging:
     def _store_properties(
         self, access: str, found: Resource, stored: str | None, version: str | None, number: int | None
     ) -> bool:
-        """Replace the dead properties that were found, of the file's current version unless `version` names one.
+        """Replace the dead properties that were found, of the file's current version, which must be `version` if given.
 
-        False if others have changed them since, or made the file.
+        False if others have changed them since, or made or written the file.
         """
         settings = {} if stored is None else {DEAD_PROPERTIES: stored}
         with suppress(PreconditionFailed):
@@ -243,9 +243,16 @@ class DavChanging:
             elif found.version is None:  # a folder that exists by its files alone
                 self._resources.make_folder(access, found.address, settings)
             else:
-                place = (found.address.bucket, found.path, version)
                 before = found.version.settings.get(DEAD_PROPERTIES, "")
-                change = PutObjectSettingRequest(access, *place, DEAD_PROPERTIES, stored, if_value=before)
+                change = PutObjectSettingRequest(
+                    access,
+                    found.address.bucket,
+                    found.path,
+                    name=DEAD_PROPERTIES,
+                    value=stored,
+                    if_value=before,
+                    if_version=version,
+                )
                 self._directory.call(PUT_OBJECT_SETTING, change)
             return True
         return False

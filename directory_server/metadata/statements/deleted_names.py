@@ -1,21 +1,24 @@
-"""Takes the name of a deleted account out of stored policies and access control lists: somebody else may take the name.
+"""Takes the name of a deleted account out of stored policies, access control lists and multipart uploads: somebody else
+may take the name.
 
 Where it gives access, the name is replaced by an id that nobody can be. Where it only takes access away (a Deny to the
-account, an Allow to all others), it stays: whoever takes the name gets no more than before.
+account, an Allow to all others), it stays: whoever takes the name gets no more than before. An upload's list is only
+asked for until it is complete, and must name accounts, so it loses its grants to the account.
 """
 
 from __future__ import annotations
 
 import json
 import math
+import re
 import secrets
 from typing import Any, Final
 
-from sqlalchemy import and_, bindparam, func, literal, select, update
+from sqlalchemy import and_, bindparam, func, literal, or_, select, update
 
 from directory_server.metadata.principals import is_of_account
 from directory_server.metadata.schema_identities import identity
-from directory_server.metadata.schema_s3 import version_setting
+from directory_server.metadata.schema_s3 import upload, version_setting
 from directory_server.metadata.statement import Position, Statement
 from directory_server.metadata.statements import access, buckets, s3_settings
 from directory_server.metadata.store import MetadataStore, Tx
@@ -64,6 +67,19 @@ _REPLACE_SOME = Statement(
     _REPLACE.where(version_setting.c.version > bindparam("after"), version_setting.c.version <= bindparam("last"))
 )
 _REPLACE_ALL = Statement(_REPLACE)
+
+
+_UPLOADS = Statement(
+    select(upload.c.id, upload.c.settings).where(
+        or_(upload.c.account == bindparam("of_account"), Position(upload.c.settings, bindparam("part")) > literal(0))
+    )
+)
+_SET_UPLOAD = Statement(
+    update(upload).where(upload.c.id == bindparam("of_id")).values(settings=bindparam("new_settings"))
+)
+_DISOWN_UPLOADS = Statement(
+    update(upload).where(upload.c.account == bindparam("of_account")).values(account=bindparam("new_account"))
+)
 
 
 def new_id() -> str:
@@ -117,6 +133,29 @@ def replace_deleted(tx: Tx, account: str, id: str) -> None:
         if text != stored:
             tx.run(_SET_TRUST, of_account=owner, of_folded=folded, new_trust=text)
     tx.run(_REPLACE_ALL, **_words(account, id))
+    _replace_in_uploads(tx, account, id)
+
+
+def _replace_in_uploads(tx: Tx, account: str, id: str) -> None:
+    # Whatever wrote a list, and however it escapes the rest of a name, letters and digits stand for themselves.
+    part = max(re.findall("[A-Za-z0-9]+", account), key=len, default=access.ACL)
+    for upload_id, stored in tx.all(_UPLOADS, of_account=account, part=part):
+        settings = json.loads(stored or "{}")
+        if access.ACL in settings:
+            settings[access.ACL] = _asked_without(settings[access.ACL], account)
+            tx.run(_SET_UPLOAD, of_id=upload_id, new_settings=json.dumps(settings, separators=(",", ":")))
+    tx.run(_DISOWN_UPLOADS, of_account=account, new_account=id)
+
+
+def _asked_without(text: str, account: str) -> str:
+    """Return a list that a request asks for, without the account."""
+    asked = json.loads(text)
+    if (asked.get("Owner") or {}).get("ID") == account:
+        del asked["Owner"]
+    if asked.get("Grants"):
+        given = [(grant, grant.get("Grantee") or {}) for grant in asked["Grants"]]
+        asked["Grants"] = [grant for grant, to in given if account not in (to.get("ID"), to.get("EmailAddress"))]
+    return json.dumps(asked)
 
 
 def policy_without(text: str, account: str, id: str) -> str:

@@ -248,6 +248,8 @@ class PutObjectSettingRequest(ObjectSettingsRequest):
     if_value: SettingText | None = None
     """What the setting must still be, else PreconditionFailed; empty for no setting, None for anything. It may also be
     `value` already, as after a repeated call."""
+    if_version: str | None = None
+    """The version that must still be the current one, else PreconditionFailed; only without `version`."""
 
 
 class ObjectSettingsReply(Message):

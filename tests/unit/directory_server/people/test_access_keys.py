@@ -227,6 +227,24 @@ def test_a_setting_is_changed_only_while_it_is_what_the_caller_says(rig: Directo
     assert put(None, "5") is None
 
 
+def test_a_setting_is_changed_only_of_the_version_that_the_caller_names(
+    rig: DirectoryRig, s3_settings: S3Settings
+) -> None:
+    """While it is the current one: neither an older version's is changed, nor a newer one's."""
+    first = rig.write("a.txt", b"one")
+
+    def put(if_version: str) -> str | None:
+        request = PutObjectSettingRequest("ann", "files", "a.txt", name="hold", value="1", if_version=if_version)
+        return s3_settings.put_of_version(request).settings.get("hold")
+
+    assert put(first.version) == "1"
+    second = rig.write("a.txt", b"two")
+    with pytest.raises(PreconditionFailed, match="another version"):
+        put(first.version)
+    assert "hold" not in s3_settings.of_version(ObjectSettingsRequest("ann", "files", "a.txt")).settings
+    assert put(second.version) == "1"
+
+
 def test_a_versions_settings_go_with_the_version(rig: DirectoryRig, s3_settings: S3Settings) -> None:
     """Set with the write or later, they are that version's alone, and answered where they are asked for.
 

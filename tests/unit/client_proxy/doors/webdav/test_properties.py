@@ -10,7 +10,7 @@ import pytest
 from client_proxy.core.requests import Write
 from client_proxy.doors.webdav import changing
 from lockstep_store.wire.messages.s3 import PUT_OBJECT_SETTING
-from tests.fakes.webdav import DavPerson, DavRig, message, token, tree
+from tests.fakes.webdav import DavPerson, DavRig, header, message, token, tree
 from tests.fakes.wsgi import Answer
 
 SPACE = "urn:test"
@@ -78,6 +78,21 @@ def test_a_property_set_while_the_file_is_written_stays_with_the_file(
     assert olga.set_property(f"{bucket}/a", "size", "large").status == 207
     assert olga.get(f"{bucket}/a").body == b"2"
     assert [olga.property(f"{bucket}/a", name, SPACE) for name in ("color", "size")] == ["red", "large"]
+
+
+@pytest.mark.parametrize("versioning", ["enabled", "off"])
+@pytest.mark.parametrize("condition", ["If-Match", "If"])
+def test_a_proppatch_for_a_version_changes_no_older_one(
+    rig: DavRig, olga: DavPerson, bucket: str, monkeypatch: pytest.MonkeyPatch, condition: str, versioning: str
+) -> None:
+    """A file that is written just before the change is not the one of the condition any more."""
+    assert olga.api("PATCH", f"/buckets{bucket}", b'{"versioning": "%s"}' % versioning.encode()).status == 200
+    tag = header(olga.put(f"{bucket}/a", b"1"), "ETag")
+    wanted = {"If-Match": {"If_Match": tag}, "If": {"If": f"([{tag}])"}}[condition]
+    assert olga.set_property(f"{bucket}/a", "color", "red", **wanted).status == 207
+    _Others(rig, monkeypatch, lambda _: olga.put(f"{bucket}/a", b"2"), 1)
+    assert olga.set_property(f"{bucket}/a", "color", "blue", **wanted).status == 412
+    assert olga.property(f"{bucket}/a", "color", SPACE) == "red"
 
 
 def test_a_proppatch_that_others_always_overtake_asks_to_be_repeated(
