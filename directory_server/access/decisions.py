@@ -66,8 +66,8 @@ class Standing:
     person: Person
     ground: Ground
     at: float
-    is_source: bool = False
-    """The bucket is a copy's source, for which the request names a different expected owner."""
+    source_path: str = ""
+    """What a copy reads in this bucket, for which the request names a different expected owner; empty for a target."""
     is_for_this_request: bool = field(default=False, init=False)
     """A rule asked for the time, or for something that another request of the same kind may have otherwise."""
     groups: frozenset[str] | None = None
@@ -80,12 +80,13 @@ class Standing:
     def __post_init__(self) -> None:
         owner, person = self.ground.bucket.owner, self.person
         if TENANT_SEPARATOR in owner or TENANT_SEPARATOR in person.account:
-            person = self.person = tenancy.judged_as(person, self.bucket, self.ground.rules, self.reader)
+            rules, source = self.ground.rules, self.source_path
+            person = self.person = tenancy.judged_as(person, self.bucket, rules, self.reader, source_path=source)
             self.hidden = not person.account
         self.trusted = person.of_administrator or (bool(person.account) and person.account == owner)
         access = person.access
         if access is not None and (access.owner or access.source_owner):
-            other = self.is_source or (bool(access.source_action) and access.bucket != self.bucket.name)
+            other = bool(self.source_path) or (bool(access.source_action) and access.bucket != self.bucket.name)
             expected = access.source_owner if other else access.owner
             if expected and expected != owner:
                 if self.hidden:
@@ -352,19 +353,19 @@ def standing(
     person: Person,
     at: float,
     *,
-    is_source: bool = False,
+    source_path: str = "",
     known: dict[str, Ground] | None = None,
 ) -> Standing:
     """Return the standing of `person` in the bucket; raise NotFound if there is none of that name.
 
-    `known` caches buckets within one snapshot.
+    `source_path`: see `Standing`. `known` caches buckets within one snapshot.
     """
     ground = known.get(name) if known is not None else None
     if ground is None:
         ground = Ground.of(reader, name)
         if known is not None:
             known[name] = ground
-    return Standing(reader, person, ground, at, is_source)
+    return Standing(reader, person, ground, at, source_path)
 
 
 def standing_by_name(

@@ -37,7 +37,7 @@ def readable_size(
 def _readable(reader: Reader, person: Person, rows: list[Row], at: float, known: dict[str, Ground]) -> int | None:
     for row in rows:
         try:
-            place = standing(reader, row[0], person, at, is_source=True, known=known)
+            place = standing(reader, row[0], person, at, source_path=row[1], known=known)
         except (Forbidden, NotFound):
             continue
         if place.may_read(row[1], row[2]):

@@ -18,17 +18,19 @@ from directory_server.people.person import Person
 from lockstep_store.wire.names import tenant_of
 
 
-def judged_as(person: Person, bucket: buckets.Bucket, rules: Rules | None, reader: Reader) -> Person:
+def judged_as(
+    person: Person, bucket: buckets.Bucket, rules: Rules | None, reader: Reader, *, source_path: str = ""
+) -> Person:
     """Return whom to judge: an account of another tenant is judged as an anonymous person.
 
     Raises NotFound, as for a missing bucket, for such an account if nothing is open to everybody: neither by the
-    bucket's rules, nor by a list of the object that an S3 request is about.
+    bucket's rules, nor by a list of the object that an S3 request is about, or that it reads (`source_path`).
     """
     if not person.account:
         return person
     if person.tenant == tenant_of(bucket.owner) or (person.of_administrator and not person.tenant):
         return person
-    if not (rules is not None and is_open(rules)) and not asks_for_open_object(reader, person, bucket):
+    if not (rules is not None and is_open(rules)) and not asks_for_open_object(reader, person, bucket, source_path):
         raise buckets.missing(bucket.name)
     return replace(person, account="", read_only=True, limits=None, tenant_admin=False)
 
@@ -42,12 +44,13 @@ def is_open(rules: Rules) -> bool:
     return allows or granted or (rules.acl is not None and is_public(rules.acl))
 
 
-def asks_for_open_object(reader: Reader, person: Person, bucket: buckets.Bucket) -> bool:
+def asks_for_open_object(reader: Reader, person: Person, bucket: buckets.Bucket, source_path: str = "") -> bool:
     """Whether it is an S3 request about an object that has, in any version, an access control list for everybody.
 
     Other calls do not learn whether there is one.
     """
     access = person.access
-    if access is None or not access.path or access.bucket != bucket.name:
+    if access is None:
         return False
-    return rows.is_named_in_a_list(reader, bucket.name, access.path, ALL_USERS)
+    path = source_path or (access.path if access.bucket == bucket.name else "")
+    return bool(path) and rows.is_named_in_a_list(reader, bucket.name, path, ALL_USERS)

@@ -144,8 +144,8 @@ class Lookups:
         grounds, orders = batch.grounds, batch.orders
         person = self._people.identify(item.credential)
         access = person.access
-        is_source = access is not None and access.reads(item.bucket, item.path)
-        place = standing(reader, item.bucket, person, self._clock.wall(), is_source=is_source, known=grounds)
+        source_path = item.path if access is not None and access.reads(item.bucket, item.path) else ""
+        place = standing(reader, item.bucket, person, self._clock.wall(), source_path=source_path, known=grounds)
         if item.version is None:
             row = reader.one(files.CURRENT_HELD, bucket=item.bucket, path=item.path)
         else:

@@ -140,7 +140,7 @@ class Namespace:
         at = self._clock.wall()
         place = standing(tx, request.bucket, person, at)
         target = place.demand("s3:PutObject", request.path)
-        from_place = standing(tx, request.source_bucket, person, at, is_source=True)
+        from_place = standing(tx, request.source_bucket, person, at, source_path=request.source_path)
         source_bucket = self._demand_source(from_place, request)
         before = past_writes.written_before(tx, request.write_id, request.bucket, request.path)
         if before is not None:

@@ -247,7 +247,11 @@ def test_what_is_public_is_public(rig: S3Rig, boss: Member, rival: Member) -> No
         with pytest.raises(ClientError) as refused:
             client.get_object(Bucket=bucket, Key="closed")
         assert refused.value.response["Error"]["Code"] == "NoSuchBucket"
+    own = rival.bucket()
+    rival.s3.copy_object(Bucket=own, Key="copy", CopySource={"Bucket": bucket, "Key": "open/f"})
+    assert rival.s3.get_object(Bucket=own, Key="copy")["Body"].read() == b"content"
     for refuse in (
+        lambda: rival.s3.copy_object(Bucket=own, Key="copy", CopySource={"Bucket": bucket, "Key": "closed"}),
         lambda: rival.s3.put_object(Bucket=bucket, Key="open/new", Body=b"x"),
         lambda: rival.s3.get_object(Bucket=bucket, Key="closed", ExpectedBucketOwner="somebody"),
     ):
@@ -267,7 +271,18 @@ def test_an_object_with_a_public_list_is_public(rig: S3Rig, boss: Member, rival:
     for client in (anonymous_client(rig), rival.s3):
         found = client.get_object(Bucket=bucket, Key="open", VersionId=public)
         assert found["Body"].read() == b"public"
+    own, source = rival.bucket(), {"Bucket": bucket, "Key": "open"}
+    rival.s3.copy_object(Bucket=own, Key="copy", CopySource=source | {"VersionId": public})
+    assert rival.s3.get_object(Bucket=own, Key="copy")["Body"].read() == b"public"
+    upload = rival.s3.create_multipart_upload(Bucket=own, Key="parts")["UploadId"]
+    part = {"Bucket": own, "Key": "parts", "UploadId": upload, "PartNumber": 1}
+    assert rival.s3.upload_part_copy(**part, CopySource=source | {"VersionId": public})["CopyPartResult"]["ETag"]
     for refuse in (
+        lambda: rival.s3.copy_object(Bucket=own, Key="copy", CopySource=source),
+        lambda: rival.s3.copy_object(Bucket=own, Key="copy", CopySource=source | {"VersionId": private}),
+        lambda: rival.s3.copy_object(Bucket=own, Key="copy", CopySource=source | {"Key": "closed"}),
+        lambda: rival.s3.upload_part_copy(**part, CopySource=source),
+        lambda: rival.s3.copy_object(Bucket=bucket, Key="open", CopySource={"Bucket": own, "Key": "copy"}),
         lambda: rival.s3.get_object(Bucket=bucket, Key="open"),
         lambda: rival.s3.get_object(Bucket=bucket, Key="open", VersionId=private),
         lambda: rival.s3.get_object(Bucket=bucket, Key="open", VersionId=public, ExpectedBucketOwner="somebody"),
