@@ -110,7 +110,7 @@ class ProgramRegistry:
                 raise PeerRefused(f"{role} {id} was removed from the cluster: it gets no certificate", removed=True)
             kept = [one for one in program.certificates if one.expires_at > now.timestamp()]
             keys = {one.key for one in kept if one.generation == program.generation}
-            if is_renewal and key not in keys and "" not in keys:
+            if is_renewal and keys and not keys & {key, ""}:  # without any, the list of programs was lost
                 raise PeerRefused(f"{role} {id} cannot renew with another key: revoke it, and invite it again")
             issued = IssuedCertificate(str(serial), program.generation, expires.timestamp(), key)
             program.certificates = [*kept, issued]

@@ -144,6 +144,7 @@ HELD_WHILE_STARTING = {
         servers.HELD,
         servers.INVENTORY,
         servers.REDO,
+        servers.RESEAL,
     )
 } | {
     recovery.BACKUP_PATH,
