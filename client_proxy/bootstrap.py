@@ -59,6 +59,7 @@ from lockstep_store.runtime.storage.sealing import KeyRing, Sealer
 from lockstep_store.runtime.tls.identity import Identity, ensure_identity
 from lockstep_store.runtime.tls.renewal import CertificateRenewal
 from lockstep_store.runtime.tls.trust_files import TrustFiles
+from lockstep_store.runtime.traces import traced
 from lockstep_store.runtime.tracing import log
 from lockstep_store.wire.errors import SetupError
 from lockstep_store.wire.messages.cluster import RENEW_CERTIFICATE
@@ -246,6 +247,7 @@ def serve(settings: Settings) -> None:
         key_file=proxy.key_file,
         threads=settings.threads,
         balancers=_balancers(settings),
+        trace_paths=settings.trace_paths,
         on_stopping=proxy.app.extensions["lockstep"].on_stopping,
         on_stop=proxy.close,
     )
@@ -264,7 +266,7 @@ def serve_with_menu(settings: Settings, menu: Menu) -> int:
     proxy = build(settings)
     _warn_about(settings)
     service = Service(
-        proxy.wsgi,
+        traced(proxy.wsgi, os.environ, with_paths=settings.trace_paths),
         host=settings.host,
         port=settings.port,
         cert_file=proxy.cert_file,

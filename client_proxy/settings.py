@@ -46,6 +46,7 @@ class Settings:
     trusted_proxies: tuple[Network, ...]
     proxy_protocol_port: int | None
     read_leases: bool
+    trace_paths: bool
     console: Path | None
     menu: bool
     local_storage: Path
@@ -196,6 +197,11 @@ _OPTIONS = (
         help="Answer hot reads without asking the directory, which announces every change first.",
     ),
     _option(
+        "--trace-paths/--no-trace-paths",
+        default=False,
+        help="In OpenTelemetry traces, show the addresses of requests, which have the names of files in them.",
+    ),
+    _option(
         "--console",
         type=click.Path(path_type=Path, file_okay=False),
         default=None,
@@ -246,16 +252,14 @@ def from_options(
     trusted_proxy: tuple[Network, ...],
     proxy_protocol_port: int | None,
     read_leases: bool,
+    trace_paths: bool,
     console: Path | None,
     menu: bool | None,
     local_storage: Path,
     **of_log: Any,
 ) -> Settings:
     """The settings from the options. click.UsageError when they contradict each other."""
-    if (tls_cert is None) != (tls_key is None):
-        raise click.UsageError("--tls-cert and --tls-key belong together: give both or neither")
-    if menu and tls_cert is not None:
-        raise click.UsageError("--menu uses the cluster's own certificate: leave out --tls-cert, or add --no-menu")
+    _check_certificate(tls_cert, tls_key, menu)
     _check_addresses(directory, s3_domain)
     _check_balancers(port, proxy_protocol_port, trusted_proxy)
     return Settings(
@@ -279,11 +283,19 @@ def from_options(
         trusted_proxies=trusted_proxy,
         proxy_protocol_port=proxy_protocol_port,
         read_leases=read_leases,
+        trace_paths=trace_paths,
         console=console,
         menu=_has_terminal() and tls_cert is None if menu is None else menu,
         local_storage=local_storage,
         log=log_settings(of_log),
     )
+
+
+def _check_certificate(tls_cert: Path | None, tls_key: Path | None, menu: bool | None) -> None:
+    if (tls_cert is None) != (tls_key is None):
+        raise click.UsageError("--tls-cert and --tls-key belong together: give both or neither")
+    if menu and tls_cert is not None:
+        raise click.UsageError("--menu uses the cluster's own certificate: leave out --tls-cert, or add --no-menu")
 
 
 def _check_addresses(directory: str, s3_domain: str) -> None:

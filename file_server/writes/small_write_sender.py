@@ -9,9 +9,9 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable
+from contextvars import copy_context
 
 from lockstep_store.runtime.peers.protocols import Caller
-from lockstep_store.runtime.tracing import start_request
 from lockstep_store.wire.errors import LockstepError, Overloaded, PeerUnreachable
 from lockstep_store.wire.messages.base import Outcome
 from lockstep_store.wire.messages.servers import (
@@ -34,10 +34,11 @@ IDLE_SECONDS = 30.0
 class PendingWrite:
     """A small write to a replica; `outcome` waits for the reply after it was submitted."""
 
-    __slots__ = ("_done", "_failure", "item")
+    __slots__ = ("_done", "_failure", "context", "item")
 
     def __init__(self, item: SmallWrite) -> None:
         self.item = item
+        self.context = copy_context()  # the request id goes along
         self._failure: LockstepError | None = None
         self._done = threading.Lock()  # as a one-shot event: half the cost of threading.Event
         self._done.acquire()
@@ -90,8 +91,7 @@ class SmallWriteQueue:
                     return
                 count = min(len(self._waiting), MAX_SMALL_WRITES)
                 batch = [self._waiting.popleft() for _ in range(count)]
-            start_request()
-            self._deliver(batch)
+            batch[0].context.run(self._deliver, batch)
 
     def _deliver(self, batch: list[PendingWrite]) -> None:
         failures: list[LockstepError | None]

@@ -20,6 +20,7 @@ from typing import Any, Literal
 
 import click
 
+from lockstep_store.runtime import tracing
 from lockstep_store.runtime.options import parse_size
 from lockstep_store.runtime.tracing import DIGEST, log, request_id
 
@@ -200,6 +201,7 @@ class RotatingLog(RotatingFileHandler):
 
 def setup_logging(program: str, id: str, settings: LogSettings = DEFAULT_LOG) -> None:
     """Log each event as one line: time, level, program, request id, message. OSError if the file cannot be opened."""
+    tracing.program = (program, id)
     handler: logging.Handler = logging.StreamHandler(sys.stderr)
     if settings.file is not None:
         handler = RotatingLog(settings.file, settings)

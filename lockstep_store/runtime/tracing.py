@@ -1,4 +1,4 @@
-"""Request ids, to follow one request through all programs, and the log.
+"""Request ids, to follow one request through all programs, the log, and what `traces` needs of the other modules.
 
 The first program that receives a request assigns its id. Every call made for that request carries the id in
 `X-Request-Id`, and every log line shows it. `log_output` decides where the log goes.
@@ -10,6 +10,7 @@ import contextvars
 import logging
 import re
 import secrets
+from collections.abc import Callable
 
 REQUEST_ID_HEADER = "X-Request-Id"
 
@@ -17,6 +18,15 @@ _current: contextvars.ContextVar[str] = contextvars.ContextVar("lockstep_request
 DIGEST = re.compile(r"\b[0-9a-f]{64}\b")
 _ACCEPTED = re.compile(r"[A-Za-z0-9_-]{6,64}")
 log = logging.getLogger("lockstep")
+
+OPERATION = "lockstep.operation"
+"""In the WSGI environment: the name of the operation that answers the request."""
+program = ("lockstep", "")
+"""This program and its id."""
+propagate: Callable[[dict[str, str]], None] | None = None
+"""With traces: adds the headers that continue this thread's trace at another program."""
+flush_traces: Callable[[], None] | None = None
+"""With traces: sends what waits to be sent."""
 
 
 def request_id() -> str:

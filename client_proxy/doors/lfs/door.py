@@ -19,7 +19,7 @@ from client_proxy.rate_limits.limiter import RateLimits
 from client_proxy.rate_limits.rules import RateClass
 from lockstep_store.runtime.http.api import Environ, RawReply, StartResponse
 from lockstep_store.runtime.http.unread_body import DrainableRequest
-from lockstep_store.runtime.tracing import request_id, start_request
+from lockstep_store.runtime.tracing import OPERATION, request_id, start_request
 from lockstep_store.wire.errors import (
     BadRequest,
     MethodNotAllowed,
@@ -60,6 +60,7 @@ class LfsDoor:
         id = start_request(environ.get("HTTP_X_REQUEST_ID", ""))
         body = DrainableRequest(environ)
         what = kind_of(environ)
+        environ[OPERATION] = f"Git LFS {what}"
         try:
             reply = self._answer(body, what)
         except Exception as error:  # noqa: BLE001 - every failure becomes a reply here

@@ -62,7 +62,7 @@ from client_proxy.rate_limits.limiter import RateLimits
 from lockstep_store.runtime.http.api import Environ, RawReply, StartResponse, Wsgi
 from lockstep_store.runtime.http.operator_views import OperatorPage
 from lockstep_store.runtime.tls.trust_files import TrustFiles
-from lockstep_store.runtime.tracing import start_request
+from lockstep_store.runtime.tracing import OPERATION, start_request
 from lockstep_store.wire.errors import BadRequest, InternalError, LockstepError, MethodNotAllowed, NotFound
 from lockstep_store.wire.messages.authorities import AUTHORITIES_HEADER, TrustNews
 from lockstep_store.wire.messages.cluster import Health
@@ -125,6 +125,7 @@ class RestApi:
         started = time.perf_counter()
         id = start_request(environ.get("HTTP_X_REQUEST_ID", ""))
         request = RestRequest(environ, params)
+        environ[OPERATION] = operation.id
         try:
             request.check_expectation()
             if request.query:

@@ -36,7 +36,7 @@ from lockstep_store.runtime.http.admission import remote_address
 from lockstep_store.runtime.http.api import Environ, RawReply, StartResponse
 from lockstep_store.runtime.http.unread_body import DrainableRequest
 from lockstep_store.runtime.http.untrusted_content import UNTRUSTED_CONTENT
-from lockstep_store.runtime.tracing import log, start_request
+from lockstep_store.runtime.tracing import OPERATION, log, start_request
 from lockstep_store.wire.errors import LockstepError
 
 REQUESTS = Counter("lockstep_client_proxy_s3_requests_total", "S3 requests answered", ["operation", "status"])
@@ -101,7 +101,7 @@ class S3Door:
         body = DrainableRequest(environ)
         try:
             body = request = S3Request(environ, self._domain)
-            name = self._name(request)
+            name = environ[OPERATION] = self._name(request)
             limits = self._limits(name)
             reply = self._serve(request, name) if limits is None else self._serve_limited(request, name, limits)
         except Exception as error:  # noqa: BLE001 - every failure becomes a reply here

@@ -22,7 +22,7 @@ from client_proxy.rate_limits.limiter import RateLimits, refusal_headers
 from lockstep_store.runtime.http.admission import remote_address
 from lockstep_store.runtime.http.api import Environ, RawReply, StartResponse
 from lockstep_store.runtime.http.unread_body import DrainableRequest
-from lockstep_store.runtime.tracing import log, request_id, start_request
+from lockstep_store.runtime.tracing import OPERATION, log, request_id, start_request
 from lockstep_store.wire.errors import (
     BadName,
     BadRequest,
@@ -61,6 +61,7 @@ class ShareDoor:
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         id = start_request(environ.get("HTTP_X_REQUEST_ID", ""))
         body = DrainableRequest(environ)
+        environ[OPERATION] = "share link"
         try:
             if environ["PATH_INFO"] == STYLE_ADDRESS:
                 reply = style_sheet()

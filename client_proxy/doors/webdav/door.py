@@ -26,7 +26,7 @@ from client_proxy.rate_limits.limiter import ClassLimits, RateLimits
 from client_proxy.rate_limits.rules import RateClass
 from lockstep_store.runtime.http.api import Environ, RawReply, StartResponse
 from lockstep_store.runtime.http.unread_body import DrainableRequest
-from lockstep_store.runtime.tracing import start_request
+from lockstep_store.runtime.tracing import OPERATION, start_request
 from lockstep_store.wire.errors import MethodNotAllowed
 
 REQUESTS = Counter("lockstep_client_proxy_webdav_requests_total", "WebDAV requests answered", ["method", "status"])
@@ -81,6 +81,7 @@ class WebDavDoor:
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         id = start_request(environ.get("HTTP_X_REQUEST_ID", ""))
         body = DrainableRequest(environ)
+        environ[OPERATION] = f"WebDAV {body.method if body.method in METHODS else 'other'}"
         try:
             if body.method == "OPTIONS":  # without a log-in: clients ask this first, and it tells nothing
                 reply = empty_reply(200, _DAV)

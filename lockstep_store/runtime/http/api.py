@@ -22,7 +22,7 @@ from lockstep_store.runtime.http.operator_views import health_page, metrics_page
 from lockstep_store.runtime.http.thread_shares import StreamPlace, ThreadShare
 from lockstep_store.runtime.peers.caller import PEER_HEADER
 from lockstep_store.runtime.tls.certificate_authority import PeerIdentity
-from lockstep_store.runtime.tracing import log, request_id, start_request
+from lockstep_store.runtime.tracing import OPERATION, log, request_id, start_request
 from lockstep_store.wire.codec import Call, encode
 from lockstep_store.wire.errors import (
     IncompleteBody,
@@ -209,6 +209,7 @@ class Api:
             if handler is None:
                 status, headers, body = self._page(environ["REQUEST_METHOD"], path)
             else:
+                environ[OPERATION] = path.removesuffix(rest)
                 status, headers, body = handler(RawRequest(environ, rest))
         except Exception as error:  # noqa: BLE001 - the one place where every failure becomes a reply
             status, headers, body = error_reply(error, path.removesuffix(rest))

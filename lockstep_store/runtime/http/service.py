@@ -23,6 +23,7 @@ from granian.constants import HTTPModes, Interfaces, SSLProtocols
 from granian.http import HTTP1Settings
 from granian.server.mt import MTServer
 
+from lockstep_store.runtime import tracing
 from lockstep_store.runtime.http.api import Wsgi
 from lockstep_store.runtime.http.date_header import DatedReplies
 from lockstep_store.runtime.http.exchanges import Exchanges
@@ -30,6 +31,7 @@ from lockstep_store.runtime.http.proxy_protocol import ProxyProtocolListener
 from lockstep_store.runtime.options import DEFAULT_THREADS
 from lockstep_store.runtime.tls.authorities import TrustedAuthorities, issuer_id
 from lockstep_store.runtime.tls.revocation import split_lists
+from lockstep_store.runtime.traces import traced
 from lockstep_store.runtime.tracing import log
 from lockstep_store.wire.errors import SetupError
 from lockstep_store.wire.messages.authorities import AuthorityUse
@@ -260,6 +262,7 @@ def run(
     revoked: Path | None = None,
     threads: int = DEFAULT_THREADS,
     balancers: ProxyProtocolListener | None = None,
+    trace_paths: bool = False,
     on_start: Callable[[], None] | None = None,
     on_authorities: Callable[[AuthorityUse], None] = lambda use: None,
     on_stopping: Callable[[], None] | None = None,
@@ -269,8 +272,10 @@ def run(
 
     `on_start` is called once the program listens: one that cannot listen must not register with others.
     `on_authorities` is called before it and every second, with the authorities in force at the listener.
+    `trace_paths`: traces, if there are any, show the addresses of requests.
     `on_stopping` is called before the wait for requests in progress, to end those that would take long.
     """
+    wsgi = traced(wsgi, os.environ, with_paths=trace_paths)
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
@@ -298,6 +303,8 @@ def run(
     service.stop()
     if on_stop is not None:
         on_stop()
+    if tracing.flush_traces is not None:
+        tracing.flush_traces()
     log.info("stopped")
     logging.shutdown()
     # A thread that waits for a slow client must not keep a stopped program alive. Everything acknowledged is durable.

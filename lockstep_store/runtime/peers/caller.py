@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import TypeVar
 from urllib.parse import urlsplit
 
+from lockstep_store.runtime import tracing
 from lockstep_store.runtime.peers.connection import TRANSPORT_ERRORS, PeerConnection, is_readable, unreachable
 from lockstep_store.runtime.peers.liveness import Address, Liveness, Probe, handshake_probe
 from lockstep_store.runtime.peers.proofs import ProofMaker
@@ -137,6 +138,8 @@ class PeerClient:
         current = request_id()
         if current:
             headers[REQUEST_ID_HEADER] = current
+        if tracing.propagate is not None:
+            tracing.propagate(headers)
         if extra:
             headers.update(extra)
         return headers

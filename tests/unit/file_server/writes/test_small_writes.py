@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from file_server.writes.small_write_sender import MAX_IN_FLIGHT, PendingWrite, SmallWriteSender
+from lockstep_store.runtime.tracing import request_id, start_request
 from lockstep_store.wire.chunk_stream import END_BYTES, encode_stream, trailing_metadata_frame
 from lockstep_store.wire.chunking import Chunk, chunk_bytes
 from lockstep_store.wire.digest import chunk_digest
@@ -175,3 +176,22 @@ def _stream(data: bytes) -> bytes:
 def _send_small(cluster: Cluster, items: list[SmallWrite]) -> list[Outcome[WriteReply]]:
     request = SmallWritesRequest(items, hop="master")
     return cluster.network.call(cluster.url("1"), SMALL_WRITES, request).results
+
+
+def test_a_write_takes_its_request_along(cluster: Cluster) -> None:
+    """The replica's log and traces show the request that was first in the call, from the thread that sends it, too."""
+    seen: list[str] = []
+    original = cluster.network.call
+
+    def call(url: str, call: object, request: object, timeout: float | None = None) -> object:
+        seen.append(request_id())
+        return original(url, call, request, timeout)  # type: ignore[arg-type]
+
+    cluster.network.call = call  # type: ignore[method-assign, assignment]
+    sender = SmallWriteSender(cluster.network, 5.0)
+    for number in range(2):  # one after the other: the thread that sent the first may send the second
+        start_request(f"request-{number}")
+        write = PendingWrite(SmallWrite("ticket", b""))
+        sender.submit("https://fs2", [write])
+        assert write.outcome() is not None
+    assert seen == ["request-0", "request-1"]
