@@ -20,6 +20,7 @@ from lockstep_store.runtime.storage.permissions import cannot_use
 from lockstep_store.wire.errors import LockstepError, SetupError
 
 _DEFAULTS = Settings()
+_AFTER_RESTORE = "earlier locks, log-ins and tickets are void. Start the directory, then see `lockstep recover`."
 _FOLDER = click.Path(file_okay=False, path_type=Path)
 
 
@@ -34,6 +35,24 @@ _data_option = click.option(
 )
 
 
+def _database(_: click.Context, __: click.Parameter, address: str) -> str:
+    if address and not address.startswith(("postgresql://", "postgres://")):
+        raise click.BadParameter("give the address of a PostgreSQL database, such as postgresql://host/name")
+    return address
+
+
+_metadata_option = click.option(
+    "--metadata",
+    default="",
+    callback=_database,
+    metavar="postgresql://…",
+    envvar="LOCKSTEP_DIRECTORY_METADATA",
+    show_envvar=True,
+    show_default="a file in --data",
+    help="PostgreSQL database with the metadata.",
+)
+
+
 @click.group(
     "directory_server",
     context_settings={"auto_envvar_prefix": "LOCKSTEP_DIRECTORY", "show_default": True},
@@ -42,6 +61,7 @@ _data_option = click.option(
 @click.option("--host", default=_DEFAULTS.host, show_envvar=True, help="Address to listen on.")
 @click.option("--port", default=_DEFAULTS.port, type=click.IntRange(1, 65535), show_envvar=True, help="Port.")
 @click.option("--data", default=_DEFAULTS.data, type=_FOLDER, show_envvar=True, help="Folder for the metadata.")
+@_metadata_option
 @click.option(
     "--certs",
     default=_DEFAULTS.certs,
@@ -174,9 +194,10 @@ def main(ctx: click.Context, /, **options: Any) -> None:
 @main.command("restore")
 @click.argument("file", type=click.Path(path_type=Path), required=False)
 @_data_option
+@_metadata_option
 @click.option("--replace", is_flag=True, help="Replace existing metadata, which is kept aside.")
 @click.option("--accept-older", is_flag=True, help="Instead of a FILE: go on from the metadata that is there.")
-def restore_backup(file: Path | None, data: Path, replace: bool, accept_older: bool) -> None:
+def restore_backup(file: Path | None, data: Path, metadata: str, replace: bool, accept_older: bool) -> None:
     """Restore a stopped directory from the backup FILE, which may be the folder of a continuous backup.
 
     Nothing is changed unless the backup is intact. Then start the directory: it recovers what file servers committed
@@ -189,6 +210,9 @@ def restore_backup(file: Path | None, data: Path, replace: bool, accept_older: b
 
     with _one_sentence():
         settings = Settings(data=data)
+        if metadata:
+            _restore_database(metadata, file)
+            return
         if file is None:
             kept: Path | None = restoring.accept_older(settings.metadata_file)
             click.echo(f"the metadata in {data} is accepted as it is")
@@ -200,21 +224,38 @@ def restore_backup(file: Path | None, data: Path, replace: bool, accept_older: b
             )
         if kept is not None:
             click.echo(f"the previous metadata is kept as {kept}")
-        click.echo("earlier locks, log-ins and tickets are void. Start the directory, then see `lockstep recover`.")
+        click.echo(_AFTER_RESTORE)
+
+
+def _restore_database(address: str, file: Path | None) -> None:
+    from directory_server.maintenance.restore import accept_older_database
+    from directory_server.metadata.engines.chosen import place_of
+
+    if file is not None:
+        raise SetupError(
+            f"{file} cannot be restored to PostgreSQL: restore the database with PostgreSQL's own tools, then run "
+            "`lockstep restore --accept-older --metadata ADDRESS` (docs/postgresql.md)"
+        )
+    database = place_of(Path(), address)
+    assert not isinstance(database, Path)
+    accept_older_database(database)
+    click.echo(f"the metadata in {database} is accepted as it is")
+    click.echo(_AFTER_RESTORE)
 
 
 @main.command("fsck")
 @_data_option
-def check_offline(data: Path) -> None:
+@_metadata_option
+def check_offline(data: Path, metadata: str) -> None:
     """Check the metadata of a stopped directory, without the file servers."""
     from directory_server.maintenance.fsck import check_metadata
-    from directory_server.metadata.engines.sqlite.store import SqliteStore
+    from directory_server.metadata.engines.chosen import open_metadata
 
     with _one_sentence():
         settings = Settings(data=data)
-        if not settings.metadata_file.exists():
+        if not metadata and not settings.metadata_file.exists():
             raise SetupError(f"there is no metadata in {data}; name the directory's folder with --data")
-        store = SqliteStore(settings.metadata_file)
+        store = open_metadata(settings.metadata_file, metadata)
         try:
             counts, problems, more = check_metadata(store)
         finally:

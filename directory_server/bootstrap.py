@@ -54,7 +54,7 @@ from directory_server.maintenance.new_metadata import check_new_metadata
 from directory_server.maintenance.recovery import Recovery
 from directory_server.maintenance.redo_log import SEALING_CONTEXT, RedoLog
 from directory_server.maintenance.search_filling import SearchFilling
-from directory_server.metadata.engines.sqlite.store import SqliteStore
+from directory_server.metadata.engines.chosen import open_metadata, place_of
 from directory_server.metadata.store import MetadataStore, Reader
 from directory_server.people.access_keys import S3Keys
 from directory_server.people.accounts import Accounts
@@ -366,9 +366,10 @@ def serve(settings: Settings) -> None:
     # Each of a call's many short statements releases the interpreter lock, and by default could wait 5 ms to get it.
     sys.setswitchinterval(0.001)
     clock = SystemClock()
-    check_new_metadata(settings.metadata_file, settings.certs, asked_for=settings.new_metadata, wall=clock.wall)
+    place = place_of(settings.metadata_file, settings.metadata)
+    check_new_metadata(place, settings.certs, asked_for=settings.new_metadata, wall=clock.wall)
     # Before the authority: an interrupted first start must not look like a cluster that lost its metadata.
-    store = SqliteStore(settings.metadata_file)
+    store = open_metadata(settings.metadata_file, settings.metadata)
     protection = key_protection(settings.key_passphrase_file)
     authority = ensure_authority(settings.certs, protection=protection)
     identity = ensure_identity(settings.certs, "directory_server", "1", settings.hosts, protection=protection)
@@ -379,7 +380,7 @@ def serve(settings: Settings) -> None:
     server.authorities.renew_own = renewal.renew_now
     if settings.registration_warning:
         log.warning("%s", settings.registration_warning)
-    log.info("metadata in %s, %d copies of every file", settings.metadata_file, settings.copies)
+    log.info("metadata in %s, %d copies of every file", place, settings.copies)
     run(
         server.wsgi,
         host=settings.host,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal
@@ -24,6 +24,7 @@ class Settings:
     host: str = "127.0.0.1"
     port: int = DEFAULT_PORT
     data: Path = Path(".cluster") / "directory_server"
+    metadata: str = field(default="", repr=False)
     certs: Path = Path("certs")
     key_passphrase_file: Path | None = None
     new_metadata: bool = False
@@ -45,7 +46,7 @@ class Settings:
 
     @property
     def metadata_file(self) -> Path:
-        """The file of the metadata database."""
+        """The file of the metadata database, unless that is in PostgreSQL."""
         return self.data / "metadata.db"
 
     @property

@@ -12,14 +12,19 @@ import secrets
 import signal
 import threading
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 from lockstep_store.runtime.jobs import BackgroundJob
 from tests.fakes.cheap_setup import cheap_setup
+from tests.fakes.metadata_engines import address_of
+
+if TYPE_CHECKING:
+    from tests.fakes.postgres_server import PostgresServer
 
 # How long an example takes says nothing of what it proves: a machine that stops for a moment is no failure.
 settings.register_profile("lockstep", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -117,3 +122,34 @@ def no_jobs_left() -> Iterator[None]:
 def seed(request: pytest.FixtureRequest) -> int:
     """The run's seed, mixed with the test's name: equal for a repeated run, different between tests."""
     return random.Random(f"{request.config.option.seed}:{request.node.nodeid}").randrange(2**32)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """A PostgreSQL server, started for the first test that asks for it. Skips where there is none, or no driver."""
+    pytest.importorskip("psycopg")
+    from tests.fakes.postgres_server import PostgresServer
+
+    server = PostgresServer()
+    yield server
+    server.close()
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def every_engine(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Runs a test with each engine of metadata, as far as it opens it with `open_metadata`."""
+    if request.param == "sqlite":
+        yield request.param
+        return
+    server: PostgresServer = request.getfixturevalue("postgres")
+    with ExitStack() as databases:
+        known: dict[Path, str] = {}
+
+        def address(path: Path) -> str:
+            if path not in known:
+                known[path] = databases.enter_context(server.database())
+            return known[path]
+
+        address_of.append(address)
+        yield request.param
+        address_of.remove(address)

@@ -33,7 +33,7 @@ class SearchText:
     def __init__(self, text: str) -> None:
         self.text = " ".join(text.split())
         self.words = tuple(dict.fromkeys(self.text.casefold().split()))[:MAX_WORDS]
-        self.name = "" if "/" in self.text else self.text.translate(_ASCII_LOWER)
+        self.name = "" if "/" in self.text or "\0" in self.text else self.text.translate(_ASCII_LOWER)
         """What names are looked up by; empty if no name can begin with the text."""
 
     @property

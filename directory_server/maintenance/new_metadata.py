@@ -9,30 +9,40 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from directory_server.maintenance.restore import begin_again, has_metadata
+from directory_server.maintenance.restore import Database, begin_again, begin_again_in, has_metadata
 from lockstep_store.runtime.tls.authorities import TrustedAuthorities, load_links, parse_links
 from lockstep_store.runtime.tracing import log
 from lockstep_store.wire.errors import SetupError
 
 
-def check_new_metadata(metadata: Path, certs: Path, *, asked_for: bool, wall: Callable[[], float]) -> None:
+def check_new_metadata(metadata: Path | Database, certs: Path, *, asked_for: bool, wall: Callable[[], float]) -> None:
     """Raise SetupError if there is no metadata although certs/ has an authority. Call before opening the metadata.
 
     With `asked_for` the directory starts as if restored from an empty backup: it issues no number twice and keeps what
     file servers have. If the cluster's directory never ran, there is nothing to keep.
     """
-    if has_metadata(metadata) or not (certs / "authority").exists():
+    is_there = has_metadata(metadata) if isinstance(metadata, Path) else not metadata.is_empty()
+    if is_there or not (certs / "authority").exists():
         return
+    place = metadata.parent if isinstance(metadata, Path) else metadata
     if not asked_for:
+        advice = (
+            "Mount the disk that has the metadata, correct --data, or restore a backup with "
+            f"`lockstep restore FILE --data {place}`"
+            if isinstance(metadata, Path)
+            else "Correct --metadata, or restore the database"
+        )
         raise SetupError(
-            f"there is no metadata in {metadata.parent}, but {certs} has the authority of an existing cluster; a "
-            "directory without metadata would know none of its files. Mount the disk that has the metadata, correct "
-            f"--data, or restore a backup with `lockstep restore FILE --data {metadata.parent}`. To start without "
-            "metadata, add --new-metadata"
+            f"there is no metadata in {place}, but {certs} has the authority of an existing cluster; a "
+            f"directory without metadata would know none of its files. {advice}. To start without metadata, add "
+            "--new-metadata"
         )
     if any(certs.glob("directory_server-*/cert.pem")):
-        log.warning("--new-metadata: starting with empty metadata in %s; file servers keep all blobs", metadata.parent)
-        begin_again(metadata, _began_at(certs), wall=wall)
+        log.warning("--new-metadata: starting with empty metadata in %s; file servers keep all blobs", place)
+        if isinstance(metadata, Path):
+            begin_again(metadata, _began_at(certs), wall=wall)
+        else:
+            begin_again_in(metadata, _began_at(certs), wall=wall)
 
 
 def _began_at(certs: Path) -> float:

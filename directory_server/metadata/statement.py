@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, TypeVar
 
-from sqlalchemy import BigInteger, Integer, Text
+from sqlalchemy import BigInteger, ColumnElement, Integer, Text
 from sqlalchemy.engine import Dialect
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.base import Executable
@@ -80,7 +80,7 @@ def _arguments(element: EngineFunction[Any], compiler: SQLCompiler, options: dic
 
 
 class OrderedAggregate(EngineFunction[str]):
-    """Collects the first argument of a group's rows, in the order that the others give: {order}.
+    """Collects the first argument of a group's rows, in the order that the others give, as far as `where` is true.
 
     SQLite has no order in aggregates before 3.44. It takes rows as it reads them, so the statement must read them in
     order.
@@ -89,9 +89,14 @@ class OrderedAggregate(EngineFunction[str]):
     type = Text()
     inherit_cache = True
 
+    def __init__(self, *arguments: ColumnElement[Any], where: ColumnElement[bool] | None = None) -> None:
+        super().__init__(*arguments, *([] if where is None else [where]))
+        self._is_filtered = where is not None
+
     def written(self, text: str, arguments: list[str]) -> str:
+        condition = f" FILTER (WHERE {arguments.pop()})" if self._is_filtered else ""
         value, *order = arguments
-        return text.format(value, order=f" ORDER BY {', '.join(order)}" if order else "")
+        return text.format(value, order=f" ORDER BY {', '.join(order)}" if order else "", filter=condition)
 
 
 class JoinedByComma(OrderedAggregate):
@@ -101,16 +106,16 @@ class JoinedByComma(OrderedAggregate):
     """
 
     inherit_cache = True
-    in_general = "group_concat({0}, ',')"
-    in_postgresql = "string_agg({0}, ','{order})"
+    in_general = "group_concat({0}, ','){filter}"
+    in_postgresql = "string_agg({0}, ','{order}){filter}"
 
 
 class JsonArray(OrderedAggregate):
     """Collects a group's texts or numbers in a JSON array, as text."""
 
     inherit_cache = True
-    in_general = "json_group_array({0})"
-    in_postgresql = "json_agg({0}{order})"
+    in_general = "json_group_array({0}){filter}"
+    in_postgresql = "coalesce(json_agg({0}{order}){filter}, '[]')"
 
 
 class Position(EngineFunction[int]):

@@ -31,7 +31,7 @@ def upgrade(path: Path) -> None:
     event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
     try:
         with engine.begin() as connection:
-            _apply(connection, str(path))
+            apply_migrations(connection, str(path))
             crash_point("directory.migration.begun")
     except OperationalError as error:
         full = getattr(error.orig, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
@@ -54,7 +54,8 @@ def _prepare(connection: Any, _: object) -> None:
     connection.execute("PRAGMA wal_autocheckpoint = 0").close()  # the store makes the checkpoints: see page_checksums
 
 
-def _apply(connection: Connection, name: str) -> None:
+def apply_migrations(connection: Connection, name: str) -> None:
+    """Apply the migrations that the metadata lacks, in the connection's transaction; `name` is for messages."""
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
     config.set_main_option("path_separator", "os")

@@ -107,6 +107,15 @@ def _type_of_ending(ending: str) -> str:
     return f"{kind}; charset=utf-8" if kind.startswith("text/") else kind
 
 
+def known_endings() -> Iterator[tuple[str, bool, str]]:
+    """Return (ending, whether its case does not matter, type) of all that names can say."""
+    endings = {ending for kinds in _TYPES.types_map for ending in kinds}
+    for ending in sorted(ending[1:] for ending in endings | {*_TYPES.encodings_map, *_TYPES.suffix_map}):
+        kind = _type_of_ending(ending)
+        if kind != UNKNOWN_TYPE:
+            yield ending, _type_of_ending(ending.upper()) == kind, kind
+
+
 def type_of(path: str, stated: str, metadata: Mapping[str, str]) -> str:
     """Return a version's type: the one that its writer stated, else what its name says, else what was found in it."""
     if stated:

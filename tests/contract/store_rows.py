@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import pytest
 from sqlalchemy import bindparam, delete, insert, select, update
 
 from directory_server.metadata import schema
@@ -13,9 +15,23 @@ from directory_server.metadata.engines.sqlite.store import SqliteStore
 from directory_server.metadata.statement import Statement
 from directory_server.metadata.store import MetadataStore, Tx
 
+
+def address_file(folder: Path) -> Path:
+    """The file with the address of a test's database."""
+    return folder / "postgresql.url"
+
+
+def _postgres(folder: Path, **options: Any) -> MetadataStore:
+    from directory_server.metadata.engines.postgres.store import PostgresStore
+
+    return PostgresStore(address_file(folder).read_text(), **options)
+
+
 ENGINES: dict[str, Callable[..., MetadataStore]] = {
     "sqlite": lambda folder, **options: SqliteStore(folder / "metadata.db", **options),
+    "postgres": _postgres,
 }
+only_sqlite = pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
 
 GET = Statement(select(schema.setting.c.value).where(schema.setting.c.name == bindparam("key")))
 PUT = Statement(insert(schema.setting).values(name=bindparam("name"), value=bindparam("value")))

@@ -15,8 +15,10 @@ from directory_server.metadata.statements.servers import HeldBlob
 from directory_server.metadata.store import MetadataStore, Tx
 from directory_server.metadata.upgrade import MIGRATIONS
 from lockstep_store.wire.digest import chunk_digest
+from tests.contract.store_rows import only_sqlite
 
 
+@only_sqlite
 def test_an_older_schema_is_brought_up_to_date(open_store: Callable[..., MetadataStore], tmp_path: Path) -> None:
     """A database made by the first schema keeps its rows: every copy it knows counts as undamaged."""
     engine = create_engine(f"sqlite:///{tmp_path / 'metadata.db'}")

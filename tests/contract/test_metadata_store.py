@@ -210,9 +210,8 @@ CHILD = """
 import sys, threading
 from pathlib import Path
 sys.path.insert(0, {root!r})
-from directory_server.metadata.engines.sqlite.store import SqliteStore
-from tests.contract.store_rows import PUT
-store = SqliteStore(Path({folder!r}) / "metadata.db")
+from tests.contract.store_rows import ENGINES, PUT
+store = ENGINES[{engine!r}](Path({folder!r}))
 say = threading.Lock()
 
 def write(thread):
@@ -227,10 +226,12 @@ for thread in range(8):
 """
 
 
-def test_a_killed_process_loses_nothing_acknowledged(open_store: Callable[..., MetadataStore], tmp_path: Path) -> None:
+def test_a_killed_process_loses_nothing_acknowledged(
+    engine: str, open_store: Callable[..., MetadataStore], tmp_path: Path
+) -> None:
     """After SIGKILL in the middle of commits, every write that was acknowledged is there."""
     root = ROOT
-    script = textwrap.dedent(CHILD).format(root=str(root), folder=str(tmp_path))
+    script = textwrap.dedent(CHILD).format(root=str(root), folder=str(tmp_path), engine=engine)
     child = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
     try:
         assert child.stdout is not None

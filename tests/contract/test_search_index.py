@@ -14,6 +14,7 @@ from directory_server.maintenance.restore import accept_older
 from directory_server.metadata.statements import files, redo, search
 from directory_server.metadata.statements.consistency import CHECKS, find_broken
 from directory_server.metadata.store import MetadataStore, Reader, Tx
+from tests.contract.store_rows import only_sqlite
 
 
 def add(tx: Tx, path: str, bucket: str = "files", version: str = "1") -> None:
@@ -117,6 +118,7 @@ def forget_index(file: Path) -> None:
         db.commit()
 
 
+@only_sqlite
 def test_an_older_file_is_filled_step_by_step(open_store: Callable[..., MetadataStore], tmp_path: Path) -> None:
     """A restart goes on where it was, and what is written or removed meanwhile is found once or not at all."""
     store = open_store(checked=False)
@@ -146,6 +148,7 @@ def test_an_older_file_is_filled_step_by_step(open_store: Callable[..., Metadata
     assert broken(store) == []
 
 
+@only_sqlite
 def test_a_restored_file_fills_it_again(open_store: Callable[..., MetadataStore], tmp_path: Path) -> None:
     """What a restore changes is in no transaction of the engine."""
     store = open_store(checked=False)
@@ -162,6 +165,7 @@ def test_a_restored_file_fills_it_again(open_store: Callable[..., MetadataStore]
     assert store.defects() == []
 
 
+@only_sqlite
 @pytest.mark.parametrize(
     ("damage", "kind", "name"),
     [

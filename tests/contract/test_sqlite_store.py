@@ -27,6 +27,11 @@ from lockstep_store.wire.errors import Damaged, SetupError, StorageFormatError, 
 from tests.contract.store_rows import PUT, in_one_transaction, names, put
 
 
+@pytest.fixture
+def engine() -> str:
+    return "sqlite"
+
+
 def test_the_file_belongs_to_one_process(open_store: Callable[..., MetadataStore]) -> None:
     """A second directory on the same data is refused with what to do, and the first is not disturbed."""
     store = open_store()

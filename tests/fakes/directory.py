@@ -8,13 +8,13 @@ from sqlalchemy import bindparam, insert, update
 
 from directory_server.cluster.directory_clock import DirectoryClock
 from directory_server.cluster.membership import Membership
-from directory_server.metadata.engines.sqlite.store import SqliteStore
 from directory_server.metadata.schema import blob, holder
 from directory_server.metadata.statement import Statement
 from directory_server.metadata.statements import servers
 from lockstep_store.wire.digest import Digest, chunk_digest
 from lockstep_store.wire.messages.servers import HeartbeatRequest, RegisterRequest
 from tests.fakes.clock import ManualClock
+from tests.fakes.metadata_engines import open_metadata
 
 GIB = 1 << 30
 INSERT_BLOB = Statement(insert(blob).values(digest=bindparam("digest"), size=bindparam("size"), refs=bindparam("refs")))
@@ -39,7 +39,7 @@ class FakeDirectory:
 
     def open(self, saved: float) -> None:
         self.clock = DirectoryClock(self.machine, saved)
-        self.store = SqliteStore(self._path)
+        self.store = open_metadata(self._path)
         self.membership = Membership(self.store, self.clock)
 
     def restart(self) -> None:

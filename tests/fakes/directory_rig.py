@@ -19,7 +19,6 @@ from directory_server.files.namespace import Namespace
 from directory_server.files.writes import Writes
 from directory_server.locks.lock_manager import LockManager
 from directory_server.maintenance.garbage_collector import Collector
-from directory_server.metadata.engines.sqlite.store import SqliteStore
 from directory_server.metadata.statements import files
 from directory_server.metadata.statements import people as people_rows
 from directory_server.people.accounts import insert_account
@@ -45,6 +44,7 @@ from lockstep_store.wire.messages.servers import CommitItem, CommitReplyItem, He
 from lockstep_store.wire.messages.writes import BeginItem, BeginReplyItem
 from lockstep_store.wire.tickets import TicketSigner
 from tests.fakes.clock import ManualClock
+from tests.fakes.metadata_engines import open_metadata
 
 TICKET_SECONDS = 600.0
 ADMIN = "admin"
@@ -66,7 +66,7 @@ class DirectoryRig:
 
     def __init__(self, folder: Path, servers: int = 3, copies: int = 2, **store: Any) -> None:
         self.time = ManualClock()
-        self.store = SqliteStore(folder / "metadata.db", **store)
+        self.store = open_metadata(folder / "metadata.db", **store)
         self.clock = DirectoryClock(self.time)
         self.signer = TicketSigner(bytes(32))
         self.locks = LockManager(self.store, self.clock)

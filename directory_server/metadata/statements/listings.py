@@ -122,16 +122,16 @@ def _walked_columns(*, with_authors: bool) -> Statement:
     entry = _walk([c.path, c.size, c.created_at, c.metadata, c.digest, c.author])
 
     def of_files(value: ColumnElement[Any]) -> ColumnElement[Any]:
-        return JsonArray(value, entry.number).filter(entry.place == 0)
+        return JsonArray(value, entry.number, where=entry.place == 0)
 
     return Statement(
         select(
-            JsonArray(_prefix(entry), entry.number).filter(entry.place > 0),
+            JsonArray(_prefix(entry), entry.number, where=entry.place > 0),
             of_files(entry.path),
             of_files(entry.size),
             of_files(WholeSeconds(entry.created_at)),
             of_files(_milliseconds(entry.created_at)),
-            JoinedByComma(entry.metadata, entry.number).filter(entry.place == 0),
+            JoinedByComma(entry.metadata, entry.number, where=entry.place == 0),
             of_files(_needed_digest(entry)),
             of_files(entry.author) if with_authors else _NONE,
         )

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from directory_server.access.decisions import standing_by_name
-from directory_server.metadata.engines.sqlite.store import SqliteStore
 from directory_server.metadata.statements import buckets, people
 from directory_server.metadata.statements.buckets import Bucket
 from directory_server.metadata.store import MetadataStore, Tx
 from directory_server.people.accounts import insert_account
 from directory_server.people.passwords import NOBODY
 from lockstep_store.wire.errors import NotFound
+from tests.fakes.metadata_engines import open_metadata
 
 ADMINISTRATORS = ("admin", "acme\\boss", "beta\\boss")
 MEMBERS = ("olga", "acme\\ann", "acme\\ben", "beta\\ann")
@@ -23,7 +23,7 @@ MEMBERS = ("olga", "acme\\ann", "acme\\ben", "beta\\ann")
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[MetadataStore]:
     """Ann of acme has a bucket."""
-    made = SqliteStore(tmp_path / "metadata.sqlite")
+    made = open_metadata(tmp_path / "metadata.sqlite")
 
     def work(tx: Tx) -> None:
         for name in (*ADMINISTRATORS, *MEMBERS):

@@ -10,7 +10,6 @@ from typing import Any
 import msgspec
 
 from directory_server.bootstrap import DirectoryServer
-from directory_server.metadata.engines.sqlite.store import SqliteStore
 from directory_server.settings import Settings
 from lockstep_store.runtime.peers.caller import PEER_HEADER
 from lockstep_store.runtime.storage.sealing import KeyRing
@@ -58,6 +57,7 @@ from lockstep_store.wire.messages import writes as wm
 from lockstep_store.wire.messages.writes import BEGIN, BeginItem, BeginRequest
 from tests.fakes.clock import ManualClock
 from tests.fakes.directory_rig import heartbeat
+from tests.fakes.metadata_engines import open_metadata
 from tests.fakes.wsgi import Answer, ask
 
 FROM_FILE_SERVERS = [
@@ -128,7 +128,7 @@ class Directory:
             (certs / "ca.pem").write_text(authority.ca_pem)
         self.authority = CertificateAuthority.load(certs)
         self.settings = Settings(data=folder / "directory_server", certs=folder / "certs", **settings)
-        self.store = SqliteStore(self.settings.metadata_file)
+        self.store = open_metadata(self.settings.metadata_file)
         keys = folder.parent / "certs" / "storage-keys.json"
         KeyRing.load_or_create(keys)
         self.server = DirectoryServer(self.settings, self.store, self.authority, keys, self.time)

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from directory_server.cluster.directory_clock import DirectoryClock
 from directory_server.locks.lock_manager import LockManager
-from directory_server.metadata.engines.sqlite.store import SqliteStore
 from directory_server.people.person import Person
 from lockstep_store.wire.messages.locks import AcquireReply, AcquireRequest, LockInfo, LockPath
 from tests.fakes.clock import ManualClock
+from tests.fakes.metadata_engines import open_metadata
 
 ADMIN = Person("admin", True, "")
 
@@ -28,7 +28,7 @@ class LockRig:
 
     def open(self) -> None:
         self.clock = DirectoryClock(self.machine, self.saved)
-        self.store = SqliteStore(self._path)
+        self.store = open_metadata(self._path)
         self.locks = LockManager(self.store, self.clock, **self._settings)  # type: ignore[arg-type]
         self.locks.start()
 

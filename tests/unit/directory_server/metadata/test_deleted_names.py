@@ -10,11 +10,11 @@ import pytest
 
 from directory_server.access.policy import Question
 from directory_server.access.policy_documents import check_size, parse
-from directory_server.metadata.engines.sqlite.store import SqliteStore
 from directory_server.metadata.statements import deleted_names, s3_settings
 from directory_server.metadata.statements.deleted_names import new_id, policy_without
 from lockstep_store.wire.errors import BadName
 from lockstep_store.wire.names import check_account
+from tests.fakes.metadata_engines import open_metadata
 
 ARN = "arn:aws:iam::"
 ID = "deleted:0123456789abcdef"
@@ -117,7 +117,7 @@ def test_lists_of_many_versions_are_replaced_in_several_transactions(
 ) -> None:
     """The last few are left to the deletion; what only resembles the name stays."""
     monkeypatch.setattr(deleted_names, "MAX_AT_ONCE", 3)
-    store = SqliteStore(tmp_path / "metadata.db")
+    store = open_metadata(tmp_path / "metadata.db")
     grant = {"Grantee": {"Type": "CanonicalUser", "ID": "ann", "DisplayName": "ann"}, "Permission": "READ"}
     mine = json.dumps({"Owner": {"ID": "bob", "DisplayName": "bob"}, "Grants": [grant]})
     others = mine.replace('"ann"', '"anna"')

@@ -13,7 +13,6 @@ import pytest
 
 from directory_server.cluster.directory_clock import DirectoryClock
 from directory_server.defaults import TOKEN_SECONDS, Requirement
-from directory_server.metadata.engines.sqlite.store import SqliteStore
 from directory_server.metadata.statements import people
 from directory_server.metadata.store import Tx
 from directory_server.people import passwords
@@ -42,6 +41,7 @@ from lockstep_store.wire.messages.people import LoginReply, PasswordRequest
 from lockstep_store.wire.messages.users import ChangePasswordRequest
 from tests.fakes.cheap_setup import REAL_OF
 from tests.fakes.clock import ManualClock
+from tests.fakes.metadata_engines import open_metadata
 
 
 class Door:
@@ -49,7 +49,7 @@ class Door:
 
     def __init__(self, folder: Path, registration_open: bool = True, required_of: Requirement = "nobody") -> None:
         self.time = ManualClock()
-        self.store = SqliteStore(folder / "metadata.db")
+        self.store = open_metadata(folder / "metadata.db")
         self.clock = DirectoryClock(self.time)
         self.folder = folder
         self.ring = KeyRing.load_or_create(folder / "storage-keys.json")

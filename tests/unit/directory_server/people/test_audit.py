@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from directory_server.cluster.directory_clock import DirectoryClock
-from directory_server.metadata.engines.sqlite.store import SqliteStore
 from directory_server.people import audit
 from directory_server.people.audit import AuditJournal
 from lockstep_store.wire.messages.users import AuditEvent, AuditRequest
 from tests.fakes.clock import ManualClock
+from tests.fakes.metadata_engines import open_metadata
 
 BOUND = 60
 
@@ -22,7 +22,7 @@ def journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[AuditJo
     """Trimmed at each turn."""
     monkeypatch.setattr(audit, "MAX_EVENTS", BOUND)
     monkeypatch.setattr(audit, "TRIM_EVERY", 0)
-    store = SqliteStore(tmp_path / "metadata.db")
+    store = open_metadata(tmp_path / "metadata.db")
     yield AuditJournal(store, DirectoryClock(ManualClock()))
     store.close()
 

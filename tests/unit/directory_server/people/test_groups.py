@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from directory_server.cluster.directory_clock import DirectoryClock
-from directory_server.metadata.engines.sqlite.store import SqliteStore
 from directory_server.metadata.statements import people
 from directory_server.people import groups as module
 from directory_server.people.accounts import insert_account
@@ -19,6 +18,7 @@ from directory_server.people.person import Person
 from lockstep_store.wire.errors import AlreadyExists, BadName, Conflict, NotFound
 from lockstep_store.wire.messages.groups import ChangeGroupRequest, CreateGroupRequest
 from tests.fakes.clock import ManualClock
+from tests.fakes.metadata_engines import open_metadata
 
 ADMIN = Person("admin", True, "")
 BOSS = Person("acme\\boss", False, "", tenant_admin=True)
@@ -26,7 +26,7 @@ BOSS = Person("acme\\boss", False, "", tenant_admin=True)
 
 @pytest.fixture
 def groups(tmp_path: Path) -> Iterator[Groups]:
-    store, clock = SqliteStore(tmp_path / "metadata.sqlite"), DirectoryClock(ManualClock())
+    store, clock = open_metadata(tmp_path / "metadata.sqlite"), DirectoryClock(ManualClock())
     for name in ("ann", "ben", "acme\\ann"):
         store.write(lambda tx, name=name: insert_account(tx, name, NOBODY, admin=False, at=0.0))  # type: ignore[misc]
     yield Groups(store, clock, AuditJournal(store, clock))

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from directory_server.cluster.directory_clock import DirectoryClock
-from directory_server.metadata.engines.sqlite.store import SqliteStore
 from directory_server.metadata.statements import buckets, people
 from directory_server.metadata.statements import groups as group_rows
 from directory_server.metadata.statements.buckets import Bucket
@@ -22,13 +21,14 @@ from directory_server.people.tenants import Tenants
 from lockstep_store.wire.errors import AlreadyExists, BadName, Conflict, NotFound
 from lockstep_store.wire.messages.tenants import CreateTenantRequest
 from tests.fakes.clock import ManualClock
+from tests.fakes.metadata_engines import open_metadata
 
 ADMIN = Person("admin", True, "")
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[MetadataStore]:
-    made = SqliteStore(tmp_path / "metadata.sqlite")
+    made = open_metadata(tmp_path / "metadata.sqlite")
     yield made
     made.close()
 

@@ -1,0 +1,90 @@
+"""Makes a database's tables, functions and triggers, and brings older ones up to date."""
+
+from __future__ import annotations
+
+import hashlib
+
+import psycopg
+
+from directory_server.metadata.engines.postgres import redo, search_index, totals, usage
+from directory_server.metadata.engines.postgres.connections import Connection, connect
+from directory_server.metadata.migrate import SCHEMA_REVISION
+from lockstep_store.wire.errors import SetupError
+
+OLDEST_SERVER = 140000
+
+_MAKE_CLAIM = (
+    "CREATE TABLE IF NOT EXISTS lockstep_directory"
+    " (id int PRIMARY KEY CHECK (id = 1), token text NOT NULL, commits bigint NOT NULL, definitions text NOT NULL)",
+    "INSERT INTO lockstep_directory VALUES (1, '', 0, '') ON CONFLICT DO NOTHING",
+)
+"""One row: the directory server that may commit, and the number of commits so far."""
+
+
+def check_server(connection: Connection) -> None:
+    """Raise SetupError unless the server and its database can keep the store's promises."""
+    row = connection.execute(
+        "SELECT current_setting('server_version_num')::int, current_setting('fsync'), datcollate, datctype,"
+        " pg_encoding_to_char(encoding), pg_is_in_recovery() FROM pg_database WHERE datname = current_database()"
+    ).fetchone()
+    assert row is not None
+    version, fsync, collation, kind, encoding, standby = row
+    if version < OLDEST_SERVER:
+        raise SetupError(f"PostgreSQL {version // 10000} is too old; Lockstep needs 14 or newer")
+    if fsync != "on":
+        raise SetupError(
+            "PostgreSQL runs with fsync = off and would lose acknowledged writes; turn it on, then try again"
+        )
+    if (collation, kind, encoding) != ("C", "C", "UTF8"):
+        raise SetupError(
+            f"the database has collation {collation}, character type {kind} and encoding {encoding}, but names must "
+            "compare by their bytes; make it with `createdb --template=template0 --encoding=UTF8 --locale=C NAME`"
+        )
+    if standby:
+        raise SetupError("this PostgreSQL is a standby and accepts no changes; name the primary with --metadata")
+
+
+def is_empty(url: str) -> bool:
+    """Whether the database has no metadata yet. Raises psycopg.Error."""
+    with connect(url) as connection:
+        return _revision(connection) is None
+
+
+def bring_up_to_date(url: str) -> None:
+    """Make what the database lacks, in one transaction. Safe to repeat. Raises psycopg.Error.
+
+    Raises StorageFormatError if a newer program wrote the metadata.
+    """
+    with connect(url) as connection:
+        revision = _revision(connection)
+        wanted = [
+            *search_index.definitions(), *totals.definitions(), *redo.triggers(), *usage.triggers()
+        ]  # fmt: skip
+        name = hashlib.sha256("\n".join(wanted).encode()).hexdigest()
+        if revision == SCHEMA_REVISION and _definitions(connection) == name:
+            return
+    if revision != SCHEMA_REVISION:
+        # Imported only when needed: loading the library takes long.
+        from directory_server.metadata.engines.postgres.upgrade import upgrade
+
+        upgrade(url)
+    with connect(url) as connection, connection.transaction():
+        for statement in (*_MAKE_CLAIM, *wanted):
+            connection.execute(statement)
+        connection.execute("UPDATE lockstep_directory SET definitions = %s", (name,))
+
+
+def _revision(connection: Connection) -> str | None:
+    try:
+        row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+    except psycopg.errors.UndefinedTable:
+        return None
+    return None if row is None else str(row[0])
+
+
+def _definitions(connection: Connection) -> str:
+    try:
+        row = connection.execute("SELECT definitions FROM lockstep_directory").fetchone()
+    except psycopg.errors.UndefinedTable:
+        return ""
+    return str(row[0]) if row else ""

@@ -1,0 +1,87 @@
+"""A database while no directory uses it: for the tools that put metadata right before a start."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from typing import Any
+
+import psycopg
+
+from directory_server.metadata.engines.postgres.connections import Connection, connect, shown
+from directory_server.metadata.engines.postgres.installed import bring_up_to_date, check_server, is_empty
+from directory_server.metadata.engines.postgres.redo import MAKE_TABLE
+from directory_server.metadata.engines.postgres.writer import open_writer
+from directory_server.metadata.store import Row
+from lockstep_store.wire.errors import SetupError
+
+_WAIT_SECONDS = 10.0
+_NAMED = re.compile(r":(\w+)")
+
+
+class StoppedDatabase:
+    """The database at `url`."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+
+    def __str__(self) -> str:
+        return f"the PostgreSQL database {shown(self._url)}"
+
+    def is_empty(self) -> bool:
+        """Whether there is no metadata. Raises SetupError if the database cannot be reached."""
+        with _said(self):
+            return is_empty(self._url)
+
+    @contextmanager
+    def changing(self) -> Iterator[StoppedTransaction]:
+        """Run a transaction that leaves no redo record. Raises SetupError while a directory uses the database."""
+        with _said(self):
+            with closing(connect(self._url)) as connection:
+                check_server(connection)
+            bring_up_to_date(self._url)
+            token, deadline = secrets.token_hex(16), time.monotonic() + _WAIT_SECONDS
+            with closing(open_writer(self._url, token, take=True, deadline=deadline).connection) as connection:
+                connection.execute(MAKE_TABLE)
+                with connection.transaction():
+                    yield StoppedTransaction(connection)
+
+
+class StoppedTransaction:
+    """See `maintenance.safe_to_start`."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def execute(self, sql: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> psycopg.Cursor[Row]:
+        if isinstance(parameters, Mapping):
+            sql = _NAMED.sub(r"%(\1)s", sql)
+        return self._connection.execute(sql.replace("?", "%s"), parameters or None)
+
+    def newest(self, table: str, column: str) -> int:
+        kept = self.execute(f'SELECT coalesce(max("{column}"), 0) FROM "{table}"').fetchone()  # noqa: S608 - our own names
+        used = self.execute("SELECT pg_sequence_last_value(pg_get_serial_sequence(?, ?)::regclass)", (table, column))
+        return max(int((kept or (0,))[0]), int((used.fetchone() or (0,))[0] or 0))
+
+    def continue_behind(self, table: str, behind: int) -> int:
+        self.execute(
+            "SELECT setval(pg_get_serial_sequence(?, a.attname), ?) FROM pg_index i JOIN pg_attribute a"
+            " ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]"
+            " WHERE i.indrelid = CAST(? AS regclass) AND i.indisprimary",
+            (table, behind, table),
+        )
+        return behind
+
+    def count_again(self) -> None:
+        """Nothing: triggers count every change of a database, whoever makes it."""
+
+
+@contextmanager
+def _said(database: StoppedDatabase) -> Iterator[None]:
+    try:
+        yield
+    except psycopg.Error as error:
+        raise SetupError(f"cannot use {database}: {str(error).strip()}") from error

@@ -1,0 +1,260 @@
+"""The PostgreSQL engine: one directory server on one database, every commit durable there before it is answered.
+
+One connection writes, for one group commit at a time. Others read, each in its own snapshot. The server writes its own
+log, checksums and backups, so this engine has none. See `writer` for what a lost connection means.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from pathlib import Path
+from typing import TypeVar
+
+import psycopg
+
+from directory_server.metadata.engines.postgres.connections import ReaderPool, connect, settings_of, shown
+from directory_server.metadata.engines.postgres.errors import gone, translate_failure
+from directory_server.metadata.engines.postgres.installed import bring_up_to_date, check_server
+from directory_server.metadata.engines.postgres.transactions import PostgresTx, Snapshot
+from directory_server.metadata.engines.postgres.writer import Replaced, Writer, open_writer
+from directory_server.metadata.store import CommitGuard, MetadataStore, Reader, Tx
+from lockstep_store.runtime.storage.group_commit import GroupCommit
+from lockstep_store.runtime.tracing import log
+from lockstep_store.wire.errors import Conflict, LockstepError, SetupError, Unavailable, Undecided
+
+R = TypeVar("R")
+
+START_SECONDS = 10.0
+"""How long a start waits for the server, and for the connection of a directory server that has just ended."""
+RETURN_SECONDS = 5.0
+"""How long a commit whose answer was lost waits for the server, to learn the outcome."""
+CHECK_SECONDS = 1.0
+
+
+class PostgresStore(MetadataStore):
+    """Stores the metadata in the database at `url` (any address that libpq knows).
+
+    The constructor raises SetupError if the database cannot be used, or another directory server uses it.
+    """
+
+    def __init__(self, url: str, *, start_seconds: float = START_SECONDS) -> None:
+        settings_of(url)
+        self._url = url
+        self._token = secrets.token_hex(16)
+        self._problem = ""
+        self._first_works: list[Callable[[Tx], None]] = []
+        self._last_works: list[Callable[[Tx], None]] = []
+        self._guard: CommitGuard = _unguarded
+        self._in_doubt: tuple[int, list[Callable[[], None]]] | None = None
+        self._replaced: Replaced | None = None
+        self._writer: Writer | None = None
+        self._closed = False
+        self._open(time.monotonic() + start_seconds)
+        self._readers = ReaderPool(url)
+        self._group = GroupCommit(self._transaction)
+
+    def _open(self, deadline: float) -> None:
+        try:
+            while True:
+                try:
+                    with connect(self._url) as connection:
+                        check_server(connection)
+                    break
+                except psycopg.OperationalError as error:
+                    if time.monotonic() >= deadline or _will_not_pass(error):
+                        raise
+                    time.sleep(0.1)
+            bring_up_to_date(self._url)
+            self._writer = open_writer(self._url, self._token, take=True, deadline=deadline)
+        except psycopg.Error as error:
+            raise SetupError(
+                f"cannot use the PostgreSQL database of --metadata ({shown(self._url)}): {str(error).strip()}"
+            ) from error
+
+    def write(self, work: Callable[[Tx], R]) -> R:
+        self._raise_if_replaced()
+        return self._group.submit(work)
+
+    def read(self) -> AbstractContextManager[Reader]:
+        self._raise_if_replaced()
+        if self._in_doubt is not None:
+            raise Unavailable(_IN_DOUBT)
+        return Snapshot(self._readers)
+
+    def first_in_each_transaction(self, work: Callable[[Tx], None]) -> None:
+        self._first_works.append(work)
+
+    def last_in_each_transaction(self, work: Callable[[Tx], None]) -> None:
+        self._last_works.append(work)
+
+    def guard_each_commit(self, guard: CommitGuard) -> None:
+        self._guard = guard
+
+    def check_some(self) -> float:
+        """Look whether another directory server took this one's place, and whether a lost commit's outcome is known."""
+        if self._in_doubt is not None:
+            with suppress(LockstepError):
+                self.write(lambda tx: None)
+        try:
+            with connect(self._url) as connection:
+                row = connection.execute("SELECT token FROM lockstep_directory").fetchone()
+        except psycopg.Error:
+            return CHECK_SECONDS
+        if row is None or row[0] != self._token:
+            self._replaced = self._replaced or Replaced(_REPLACED)
+        return CHECK_SECONDS
+
+    @property
+    def problem(self) -> str:
+        return str(self._replaced) if self._replaced is not None else self._problem
+
+    def defects(self) -> list[str]:
+        try:
+            with connect(self._url) as connection:
+                row = connection.execute(
+                    "SELECT coalesce(checksum_failures, 0) FROM pg_stat_database WHERE datname = current_database()"
+                ).fetchone()
+        except psycopg.Error as error:
+            return [str(error)]
+        return [f"PostgreSQL has met {row[0]} pages with a wrong checksum"] if row and row[0] else []
+
+    def copy_to(self, path: Path) -> dict[str, int]:
+        raise Conflict(
+            "this directory's metadata is in PostgreSQL: back it up there, with pg_basebackup and an archive of its "
+            "log, or with pg_dump (docs/postgresql.md)"
+        )
+
+    def close(self) -> None:
+        if self._closed:
+            return
+        self._group.close()
+        self._readers.close()
+        self._drop_writer()
+        self._closed = True
+
+    def _raise_if_replaced(self) -> None:
+        if self._replaced is not None:
+            raise Unavailable(self._replaced.detail)
+
+    @contextmanager
+    def _transaction(self) -> Iterator[PostgresTx]:
+        """Run one shared commit; there is one at a time."""
+        try:
+            tx = self._begin()
+            for work in self._first_works:
+                work(tx)
+            yield tx
+            for work in self._last_works:
+                work(tx)
+            if tx.failure is not None:
+                raise tx.failure
+            changes = self._record()
+            with self._guard(changes):
+                self._commit(tx)
+        except BaseException as error:
+            self._problem = str(error)
+            if self._writer is not None and not self._writer.roll_back():
+                self._drop_writer()
+            log.error("a metadata commit failed: %s", error)
+            raise
+        self._problem = ""
+        _call_all(tx.when_durable)
+
+    def _begin(self) -> PostgresTx:
+        if self._in_doubt is not None:
+            self._decide(time.monotonic())
+            if self._in_doubt is not None:
+                raise Unavailable(_IN_DOUBT)
+        try:
+            if self._writer is None:
+                self._writer = open_writer(self._url, self._token, take=False, deadline=time.monotonic())
+            try:
+                self._writer.begin()
+            except psycopg.OperationalError:  # the server was restarted since
+                self._drop_writer()
+                self._writer = open_writer(
+                    self._url, self._token, take=False, deadline=time.monotonic() + RETURN_SECONDS
+                )
+                self._writer.begin()
+        except Replaced as error:
+            self._replaced = error
+            raise Unavailable(error.detail) from error
+        except SetupError as error:
+            raise Unavailable(error.detail) from error
+        except psycopg.Error as error:
+            raise translate_failure(error) from error
+        writer = self._writer
+        return PostgresTx(writer.connection, writer.begin, writer.risen)
+
+    def _record(self) -> str:
+        assert self._writer is not None
+        try:
+            return self._writer.record()
+        except psycopg.Error as error:
+            raise translate_failure(error) from error
+
+    def _commit(self, tx: PostgresTx) -> None:
+        assert self._writer is not None
+        number = self._writer.number
+        try:
+            self._writer.connection.execute("COMMIT")
+        except psycopg.Error as error:
+            if not self._writer.connection.broken:
+                raise translate_failure(error) from error
+            self._drop_writer()
+            self._in_doubt = (number, [])
+            done = self._decide(time.monotonic() + RETURN_SECONDS)
+            if done is None:
+                self._in_doubt = (number, tx.when_durable)
+                raise Undecided(_IN_DOUBT) from error
+            if not done:
+                raise Unavailable(gone(error)) from error
+
+    def _decide(self, deadline: float) -> bool | None:
+        """Learn whether the commit in doubt was done; None if the server cannot be reached."""
+        assert self._in_doubt is not None
+        number, when_durable = self._in_doubt
+        try:
+            writer = open_writer(self._url, self._token, take=False, deadline=deadline)
+            done = writer.commits() >= number
+        except Replaced as error:
+            self._replaced = error
+            return None
+        except (psycopg.Error, SetupError):
+            return None
+        self._writer, self._in_doubt = writer, None
+        if done:
+            _call_all(when_durable)
+        return done
+
+    def _drop_writer(self) -> None:
+        if self._writer is not None:
+            self._writer.connection.close()
+            self._writer = None
+
+
+_IN_DOUBT = (
+    "the connection to PostgreSQL broke during a commit, and its outcome is not known until PostgreSQL can be reached "
+    "again"
+)
+_REPLACED = "another directory server has used this database since; start this one again"
+
+
+def _unguarded(_: str) -> AbstractContextManager[None]:
+    return nullcontext()
+
+
+def _will_not_pass(error: psycopg.OperationalError) -> bool:
+    """Whether waiting is in vain: a wrong password or name."""
+    return (error.sqlstate or "").startswith(("28", "3D")) or "does not exist" in str(error)
+
+
+def _call_all(calls: list[Callable[[], None]]) -> None:
+    for call in calls:
+        try:
+            call()
+        except Exception:  # noqa: BLE001 - the commit is done; no caller's result may depend on this
+            log.exception("the metadata was committed, but a callback that runs after the commit failed")

@@ -1,0 +1,169 @@
+"""Runs statements in PostgreSQL: the writer's transaction, and readers' snapshots on a pool of connections.
+
+`store` opens the connections and commits the transactions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Any
+
+import psycopg
+from psycopg.pq import TransactionStatus
+from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
+
+from directory_server.metadata.engines.postgres.connections import Connection, ReaderPool
+from directory_server.metadata.engines.postgres.errors import translate, translate_failure
+from directory_server.metadata.engines.postgres.redo import apply_records
+from directory_server.metadata.engines.postgres.search_index import containing
+from directory_server.metadata.engines.postgres.usage import Risen
+from directory_server.metadata.statement import Statement
+from directory_server.metadata.statements import quotas
+from directory_server.metadata.store import Reader, Row, Tx
+from lockstep_store.runtime.storage.savepoints import Savepoints
+from lockstep_store.wire.errors import Damaged, LockstepError, StorageFull, Unavailable
+
+BEGIN = "BEGIN"
+"""What `Savepoints` asks for when it undoes a whole transaction."""
+_SNAPSHOT = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+_DIALECT = PGDialect_psycopg()  # type: ignore[no-untyped-call]
+_ERRORS = (psycopg.Error, UnicodeError)
+_READS = ("SELECT", "WITH")
+
+
+class PostgresReader(Reader):
+    """Runs compiled statements on one connection."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._cursor = connection.cursor()
+
+    def one(self, statement: Statement, **parameters: Any) -> Row | None:
+        return self._execute(statement, parameters).fetchone()
+
+    def all(self, statement: Statement, **parameters: Any) -> list[Row]:
+        return self._execute(statement, parameters).fetchall()
+
+    def containing(self, any_of: Sequence[Sequence[str]], low: int, high: int, count: int) -> list[Row]:
+        sql, parameters = containing(any_of, low, high, count)
+        return self._run_sql(sql, parameters).fetchall() if sql else []
+
+    def _execute(self, statement: Statement, parameters: dict[str, Any]) -> psycopg.Cursor[Row]:
+        sql, fixed = statement.for_dialect(_DIALECT)
+        return self._run_sql(sql, {**fixed, **parameters} if fixed else parameters)
+
+    def _run_sql(self, sql: str, parameters: dict[str, Any] | Sequence[Any]) -> psycopg.Cursor[Row]:
+        try:
+            return self._cursor.execute(sql, parameters)
+        except _ERRORS as error:
+            raise translate(error) from error
+
+
+class PostgresTx(PostgresReader, Tx):
+    """The writer's transaction, which has begun on `connection`; `begin` begins it again.
+
+    After a failure of the connection or of the server's disk, nothing else in the batch may run, so the first such
+    error is kept and raised for everything else.
+    """
+
+    def __init__(self, connection: Connection, begin: Callable[[], None], risen: Risen) -> None:
+        super().__init__(connection)
+        self._begin = begin
+        self._risen = risen
+        risen.clear()  # of a transaction that failed
+        self.total_changes = 0
+        """For the savepoints. An error counts too: PostgreSQL refuses everything until it is undone."""
+        self.failure: LockstepError | None = None
+        self.when_durable: list[Callable[[], None]] = []
+        self._savepoints = Savepoints(self, self._plain, BEGIN)
+
+    def run(self, statement: Statement, **parameters: Any) -> int:
+        return self._execute(statement, parameters).rowcount
+
+    def after_commit(self, call: Callable[[], None]) -> None:
+        self.when_durable.append(call)
+
+    def apply_records(self, bodies: Iterable[str], leave: Collection[tuple[str, str]] = ()) -> None:
+        apply_records(self._run_sql, bodies, leave)
+        self.admit_over_quota()
+
+    def admit_over_quota(self) -> None:
+        self._risen.clear()
+
+    @contextmanager
+    def savepoint(self) -> Iterator[None]:
+        registered, risen = len(self.when_durable), len(self._risen)
+        self._savepoints.begin()
+        try:
+            yield
+            if len(self._risen) > risen:
+                self._judge_usage(risen)
+        except BaseException:
+            del self.when_durable[registered:], self._risen[risen:]
+            if self.failure is None:
+                self._savepoints.undo()
+            else:
+                self._savepoints.forget()
+            raise
+        else:
+            self._savepoints.keep()
+
+    def _judge_usage(self, since: int) -> None:
+        """Raise QuotaExceeded if a count that rose above its quota in this savepoint is still above it."""
+        risen = dict.fromkeys(self._risen[since:])
+        del self._risen[since:]
+        for scope, name, resource in risen:
+            quotas.demand_counted_room(self, scope, name, resource, 0)
+
+    def _run_sql(self, sql: str, parameters: dict[str, Any] | Sequence[Any]) -> psycopg.Cursor[Row]:
+        if self.failure is not None:
+            raise self.failure
+        try:
+            cursor = super()._run_sql(sql, parameters)
+        except (StorageFull, Unavailable, Damaged) as error:
+            self.failure = error
+            raise
+        except BaseException:
+            self.total_changes += 1
+            raise
+        if not sql.startswith(_READS):
+            self.total_changes += 1
+        return cursor
+
+    def _plain(self, sql: str) -> None:
+        if self.failure is not None:
+            raise self.failure
+        try:
+            if sql == BEGIN:
+                self._begin()
+            else:
+                self._connection.execute(sql)
+        except psycopg.Error as error:
+            self.failure = translate_failure(error)
+            raise self.failure from error
+
+
+class Snapshot:
+    """A read transaction on a pooled connection."""
+
+    __slots__ = ("_connection", "_pool")
+
+    def __init__(self, pool: ReaderPool) -> None:
+        self._pool = pool
+
+    def __enter__(self) -> Reader:
+        self._connection = self._pool.take(_SNAPSHOT)
+        return PostgresReader(self._connection)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if self._connection.info.transaction_status != TransactionStatus.UNKNOWN:
+                self._connection.execute("COMMIT")
+        except psycopg.Error:
+            self._connection.close()
+        finally:
+            self._pool.give_back(self._connection)

@@ -1,0 +1,118 @@
+"""The one connection that writes: its claim to the database, and its transactions.
+
+A row says which directory server may commit, and counts the commits. Each transaction begins with a change of that row,
+so a server whose place another one took can commit nothing, and a commit whose answer was lost is known by its number.
+The lock beside it only refuses a second server at once, before it takes the place of a healthy one.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import psycopg
+from psycopg.pq import TransactionStatus
+
+from directory_server.metadata.engines.postgres.connections import Connection, connect
+from directory_server.metadata.engines.postgres.redo import RedoWriter
+from directory_server.metadata.engines.postgres.usage import Risen
+from lockstep_store.wire.errors import SetupError
+
+_CLAIM = 0x10C57E9
+_LOCK = "SELECT pg_try_advisory_lock(%s)"
+_BEGIN = "UPDATE lockstep_directory SET commits = commits + 1 WHERE token = %s RETURNING commits"
+_SHORT_PAUSE = 0.1
+
+
+class Replaced(SetupError):
+    """Another directory server has used the database since: this one must be started again."""
+
+
+class Writer:
+    """A connection with the claim `token`. For one thread at a time."""
+
+    def __init__(self, connection: Connection, token: str) -> None:
+        self.connection = connection
+        self.risen = Risen()
+        self.number = 0
+        """Of the transaction that has begun."""
+        self._token = token
+        self._redo: RedoWriter | None = None
+        connection.add_notice_handler(self.risen.note)
+
+    def begin(self) -> None:
+        """Begin a transaction; end one that has not ended. Raises psycopg.Error, and Replaced."""
+        if self.connection.info.transaction_status != TransactionStatus.IDLE:
+            self.connection.execute("ROLLBACK")
+        if self._redo is None:
+            self._redo = RedoWriter(self.connection)
+        with self.connection.pipeline():
+            self.connection.execute("BEGIN")
+            cursor = self.connection.execute(_BEGIN, (self._token,))
+        row = cursor.fetchone()
+        if row is None:
+            raise Replaced("another directory server has used this database since; start this one again")
+        self.number = int(row[0])
+
+    def record(self) -> str:
+        """Write the transaction's redo record; return its changed rows. Raises psycopg.Error."""
+        assert self._redo is not None
+        return self._redo.write()
+
+    def roll_back(self) -> bool:
+        """Undo the transaction; return whether the connection is still usable."""
+        self._redo = None
+        try:
+            self.connection.execute("ROLLBACK")
+        except psycopg.Error:
+            self.connection.close()
+        return not self.connection.closed
+
+    def commits(self) -> int:
+        """Return how many commits there were, once every older connection's transaction has ended."""
+        row = self.connection.execute("SELECT commits FROM lockstep_directory FOR UPDATE").fetchone()
+        assert row is not None
+        return int(row[0])
+
+
+def open_writer(url: str, token: str, *, take: bool, deadline: float) -> Writer:
+    """Open the connection that writes: with `take` with a new claim, otherwise with the one that this server has.
+
+    Until `deadline` (monotonic), waits for the server, and for the connection of a server that has just ended. Raises
+    psycopg.Error, SetupError while another server runs, and Replaced.
+    """
+    connection = _patiently(lambda: connect(url), deadline)
+    try:
+        while not _is_locked(connection):
+            if time.monotonic() >= deadline:
+                raise SetupError("another directory server uses this database; stop it, or name another database")
+            time.sleep(_SHORT_PAUSE)
+        connection.execute(
+            "SELECT set_config('synchronous_commit', 'on', false)"
+            " WHERE current_setting('synchronous_commit') IN ('off', 'local')"
+        )
+        if take:
+            connection.execute("UPDATE lockstep_directory SET token = %s", (token,))
+        else:
+            row = connection.execute("SELECT token FROM lockstep_directory").fetchone()
+            if row is None or row[0] != token:
+                raise Replaced("another directory server has used this database since; start this one again")
+        return Writer(connection, token)
+    except BaseException:
+        connection.close()
+        raise
+
+
+def _is_locked(connection: Connection) -> bool:
+    row = connection.execute(_LOCK, (_CLAIM,)).fetchone()
+    return bool(row and row[0])
+
+
+def _patiently(call: Callable[[], Connection], deadline: float) -> Connection:
+    while True:
+        try:
+            return call()
+        except psycopg.OperationalError:
+            if time.monotonic() >= deadline:
+                raise
+        time.sleep(_SHORT_PAUSE)
