@@ -361,6 +361,7 @@ def make_hooks(features: Sequence[Feature] = (), named_keys: NamedKeys | None = 
 def serve(settings: Settings) -> None:
     """Run a directory until a signal stops it. Raises SetupError or StorageFormatError if it cannot start."""
     setup_logging("directory_server", "1", settings.log)
+    settings.data.mkdir(parents=True, exist_ok=True)
     keep_private(settings.data, settings.certs / "authority", settings.certs / "directory_server-1")
     check_writable(settings.data)
     # Each of a call's many short statements releases the interpreter lock, and by default could wait 5 ms to get it.

@@ -243,6 +243,7 @@ class Cluster:
             log_format=wanted.get("log_format", known.log_format),
             host=wanted.get("host", known.host),
             advertise=wanted.get("advertise", known.advertise),
+            metadata=wanted.get("metadata", known.metadata),
         )
         fault = settings.fault()
         if fault:

@@ -136,6 +136,14 @@ class _Folder(click.Path):
     help="Name or address at which other machines reach this one. Default: --host.",
 )
 @click.option(
+    "--metadata",
+    metavar="ADDRESS",
+    envvar="LOCKSTEP_CLUSTER_METADATA",
+    show_envvar=True,
+    help="PostgreSQL database with the directory's metadata, such as postgresql://host/name. Default: a file in the "
+    "directory's folder.",
+)
+@click.option(
     "--wait",
     "wait_seconds",
     type=click.FloatRange(1.0, 3600.0),

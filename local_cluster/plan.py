@@ -44,6 +44,7 @@ class ClusterSettings(msgspec.Struct, frozen=True):
     log_format: Literal["text", "json"] = "text"
     host: str = HOST
     advertise: str = ""
+    metadata: str = ""
     format: int = 1
 
     @property
@@ -188,6 +189,7 @@ def _plan(settings: ClusterSettings, folder: Folder, program: Program, id: str, 
     options |= {"--data": data_dir, "--certs": folder.certs_dir}
     if program == "directory_server":
         options |= {"--copies": settings.copies, "--admin-credentials": folder.credentials_file}
+        options |= {"--metadata": settings.metadata} if settings.metadata else {}
     else:
         options |= {"--id": id, "--directory": directory_url}
     if settings.advertise:
