@@ -18,7 +18,7 @@ from directory_server.metadata.engines.postgres.writer import open_writer
 from directory_server.metadata.store import Row
 from lockstep_store.wire.errors import SetupError
 
-_WAIT_SECONDS = 10.0
+WAIT_SECONDS = 10.0
 _NAMED = re.compile(r":(\w+)")
 
 
@@ -43,7 +43,7 @@ class StoppedDatabase:
             with closing(connect(self._url)) as connection:
                 check_server(connection)
             bring_up_to_date(self._url)
-            token, deadline = secrets.token_hex(16), time.monotonic() + _WAIT_SECONDS
+            token, deadline = secrets.token_hex(16), time.monotonic() + WAIT_SECONDS
             with closing(open_writer(self._url, token, take=True, deadline=deadline).connection) as connection:
                 connection.execute(MAKE_TABLE)
                 with connection.transaction():

@@ -63,9 +63,11 @@ def _kinds() -> Iterator[str]:
         " SELECT e.kind INTO found FROM lockstep_ending e WHERE e.ending = suffix"
         " OR (e.in_any_case AND e.ending = lower(suffix))"
         " ORDER BY e.ending = suffix DESC LIMIT 1;"
-        f" IF found IS NULL THEN found := coalesce(metadata::json ->> '{FOUND_TYPE}', '{UNKNOWN_TYPE}'); END IF;"
+        # Values may have a NUL, which JSON can write and a text of PostgreSQL cannot have.
+        " IF found IS NULL THEN found := coalesce(replace(metadata, '\\u0000', '')::json ->>"
+        f" '{FOUND_TYPE}', '{UNKNOWN_TYPE}'); END IF;"
         " END IF;"
-        f" RETURN left(lower(btrim(split_part(found, ';', 1), E' \\t\\n\\r\\f\\v')), {LONGEST_KIND}); END $lockstep$"
+        f" RETURN left(lower(btrim(split_part(found, ';', 1), E' \\t\\n\\r\\f\\x0b')), {LONGEST_KIND}); END $lockstep$"
     )
 
 

@@ -36,6 +36,8 @@ from lockstep_store.wire.messages.writes import BEGIN, BeginItem, BeginRequest
 from lockstep_store.wire.tickets import TicketSigner
 from tests.unit.directory_server.api.directory_calls import ALL_CALLS, Directory
 
+pytestmark = pytest.mark.usefixtures("every_engine")
+
 
 def test_every_declared_call_is_answered(directory: Directory) -> None:
     """No call of the protocol is forgotten: each is a route of the directory."""

@@ -36,6 +36,8 @@ from lockstep_store.wire.messages.uploads import (
 from lockstep_store.wire.messages.writes import BeginReplyItem, UploadStep
 from tests.fakes.directory_rig import TICKET_SECONDS, DirectoryRig, PeopleByName
 
+pytestmark = pytest.mark.usefixtures("every_engine")
+
 PATH = "big.bin"
 
 

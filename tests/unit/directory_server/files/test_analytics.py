@@ -30,6 +30,9 @@ from lockstep_store.wire.messages.analytics import (
 )
 from tests.fakes.directory_rig import ADMIN, DirectoryRig, PeopleByName
 
+pytestmark = pytest.mark.usefixtures("every_engine")
+only_sqlite = pytest.mark.parametrize("every_engine", ["sqlite"], indirect=True)
+
 PATHS = ("a.txt", "in/a.txt", "in/b.png", "in/deep/c", "other/c", "in/deep/more/d.pdf")
 BUCKETS = {"plain": "off", "kept": "enabled", "paused": "suspended"}
 
@@ -251,6 +254,7 @@ def test_a_version_counts_for_the_type_that_it_shows() -> None:
     assert len(kind_of("a", "x/" + "y" * 300, "{}")) == 100
 
 
+@only_sqlite
 def test_metadata_of_before_is_counted_when_it_is_upgraded(tmp_path: Path) -> None:
     """The totals of an older file are those of a scan from the first moment on."""
     rig = DirectoryRig(tmp_path)
@@ -272,6 +276,7 @@ def test_metadata_of_before_is_counted_when_it_is_upgraded(tmp_path: Path) -> No
         assert db.execute("SELECT blobs, bytes FROM content_total").fetchall() == [(2, 6)]
 
 
+@only_sqlite
 def test_what_a_write_costs(rig: DirectoryRig) -> None:
     """A total each for the version and the file, one row for each folder; nothing for what stays as it is."""
     rig.bucket("kept", versioning="enabled", shared=True)

@@ -31,6 +31,9 @@ from lockstep_store.wire.messages.s3 import ETAG_ENTRY
 from tests.fakes.directory_rig import DirectoryRig
 from tests.fakes.listed_rows import ListedRows
 
+pytestmark = pytest.mark.usefixtures("every_engine")
+only_sqlite = pytest.mark.parametrize("every_engine", ["sqlite"], indirect=True)
+
 LETTERS = 'ab/-"\\é\U0001f600\uffee\U0010ffff'
 paths = st.lists(st.text(LETTERS, min_size=1, max_size=7), unique=True, max_size=40)
 short = st.text(LETTERS, max_size=3)
@@ -289,6 +292,7 @@ def test_pages_are_found_by_their_key(statement: Statement) -> None:
     assert "SCAN version" not in plan
 
 
+@only_sqlite
 def test_seeks_use_a_key(rig: DirectoryRig) -> None:
     """Nothing that a write or a lookup asks scans a table."""
     with rig.store.read() as reader:

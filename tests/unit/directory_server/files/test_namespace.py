@@ -23,6 +23,8 @@ from lockstep_store.wire.messages.buckets import ChangeBucketRequest, CreateBuck
 from lockstep_store.wire.messages.files import LookupItem, VersionsRequest
 from tests.fakes.directory_rig import ADMIN, DirectoryRig, only_if_absent, only_if_digest
 
+pytestmark = pytest.mark.usefixtures("every_engine")
+
 
 def person(name: str) -> Person:
     return Person(name, name == ADMIN, "")

@@ -20,6 +20,9 @@ from lockstep_store.wire.messages.s3 import DESCRIPTION, TAGS
 from lockstep_store.wire.messages.search import SearchFilters, SearchReply, SearchRequest
 from tests.fakes.directory_rig import DirectoryRig, PeopleByName
 
+pytestmark = pytest.mark.usefixtures("every_engine")
+only_sqlite = pytest.mark.parametrize("every_engine", ["sqlite"], indirect=True)
+
 
 class Finder:
     """Searches in a rig's directory."""
@@ -240,6 +243,7 @@ def test_who_may_list_a_folder_finds_what_is_in_it(finder: Finder, monkeypatch: 
         assert len(finder.paths("plan", "ben", prefix="ann/", filters=filters)) == 2
 
 
+@only_sqlite
 def test_a_search_reads_only_the_entries_of_its_buckets(finder: Finder, monkeypatch: pytest.MonkeyPatch) -> None:
     """Not even their number costs time: every read of the index is in the range of a bucket that may be listed."""
     finder.rig.bucket("secret", who="ben", shared=False)

@@ -11,6 +11,8 @@ import pytest
 from lockstep_store.wire.errors import BadRequest, Forbidden, Locked, LockStale, NotFound
 from tests.unit.directory_server.locks.lock_rig import ADMIN, LockRig
 
+pytestmark = pytest.mark.usefixtures("every_engine")
+
 
 def test_a_free_path_is_granted_at_once(rig: LockRig) -> None:
     """The lock names its holder, its lease and its number."""

@@ -28,6 +28,8 @@ from lockstep_store.wire.messages.quotas import BUILT_IN, QuotaScope
 from tests.fakes.directory_rig import DirectoryRig
 from tests.waiting import wait_until
 
+pytestmark = pytest.mark.usefixtures("every_engine")
+
 ADMIN = Person("admin", True, "session-admin")
 BUCKET = "album"
 
