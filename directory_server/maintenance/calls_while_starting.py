@@ -3,7 +3,7 @@
 Every other call is held, so a call that is added later is held until somebody lists it here. On an older copy of the
 metadata, whatever a call changed would be lost with the copy, and whatever it issued would be issued again. So people's
 calls are listed only if they change nothing. What file servers report may change their own rows and those of their
-copies, which restore.py leaves behind (`_OF_A_START`): with changes of other rows it could not continue with file
+copies, which safe_to_start.py leaves behind (`_OF_A_START`): with changes of other rows it could not continue with file
 servers' redo records.
 """
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from directory_server.maintenance.calls_while_starting import ANSWERED_WHILE_RESTORING, ANSWERED_WHILE_STARTING
-from directory_server.maintenance.restore import _OF_A_START
+from directory_server.maintenance.safe_to_start import _OF_A_START
 from directory_server.metadata.statements import redo as records
 from lockstep_store.runtime.tls.identity import ensure_authority, new_key_and_request
 from lockstep_store.wire.codec import Call

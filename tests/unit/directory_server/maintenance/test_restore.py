@@ -15,7 +15,8 @@ from directory_server.maintenance.backup import Backups
 from directory_server.maintenance.condition import DirectoryCondition
 from directory_server.maintenance.epochs import EPOCHS_SETTING, Epochs, decode_record
 from directory_server.maintenance.fsck import check_metadata
-from directory_server.maintenance.restore import CURSOR_JUMP, restore
+from directory_server.maintenance.restore import restore
+from directory_server.maintenance.safe_to_start import CURSOR_JUMP
 from directory_server.metadata.engines.sqlite.store import SqliteStore
 from directory_server.metadata.statements import notifications, people, redo, totals
 from lockstep_store.wire.backup_file import check
