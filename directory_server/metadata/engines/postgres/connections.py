@@ -84,7 +84,7 @@ def connect(url: str) -> Connection:
     return connection
 
 
-class ReaderPool:
+class ConnectionPool:
     """Pools connections for snapshots, each used by one at a time. Thread-safe."""
 
     def __init__(self, url: str) -> None:

@@ -34,7 +34,7 @@ _TRIM = """DELETE FROM redo_record WHERE sequence IN (
  WHERE end_offset <= (SELECT end_offset FROM redo_record ORDER BY sequence DESC LIMIT 1) - %s)"""
 
 
-class _Newest(NamedTuple):
+class _NewestRecord(NamedTuple):
     """The newest record without its body."""
 
     sequence: int
@@ -42,7 +42,7 @@ class _Newest(NamedTuple):
     chain: bytes
 
 
-class RedoWriter:
+class DatabaseRedo:
     """Records what one connection changes. For one transaction at a time.
 
     It remembers the newest record, because nothing else writes to the database meanwhile. After a transaction that was
@@ -52,7 +52,7 @@ class RedoWriter:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._since_trim = 0
-        self._newest: _Newest | None = None
+        self._newest: _NewestRecord | None = None
         connection.execute(MAKE_TABLE)
 
     def write(self) -> str:
@@ -65,7 +65,7 @@ class RedoWriter:
         if body is None:
             return reported or ""
         before = self._newest or self._read_newest()
-        newest = _Newest(before.sequence + 1, before.end + len(body), next_chain(before.chain, body))
+        newest = _NewestRecord(before.sequence + 1, before.end + len(body), next_chain(before.chain, body))
         self._connection.execute(_WRITE, (*newest, body))
         self._newest = newest
         self._since_trim += 1
@@ -74,12 +74,12 @@ class RedoWriter:
             self._connection.execute(_TRIM, (2 * redo_lines.TRIM_EVERY, redo_lines.KEPT_BYTES))
         return body if reported is None else f"{body}\n{reported}"
 
-    def _read_newest(self) -> _Newest:
+    def _read_newest(self) -> _NewestRecord:
         """Before the first record: write the row that it follows, with a chain that no other metadata has."""
         row = self._connection.execute(_NEWEST).fetchone()
         if row is not None:
-            return _Newest(*row)
-        begun = _Newest(1, 0, secrets.token_bytes(CHAIN_BYTES))
+            return _NewestRecord(*row)
+        begun = _NewestRecord(1, 0, secrets.token_bytes(CHAIN_BYTES))
         self._connection.execute(_WRITE, (*begun, ""))
         return begun
 

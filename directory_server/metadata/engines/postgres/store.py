@@ -15,10 +15,10 @@ from typing import TypeVar
 
 import psycopg
 
-from directory_server.metadata.engines.postgres.connections import ReaderPool, connect, settings_of, shown
+from directory_server.metadata.engines.postgres.connections import ConnectionPool, connect, settings_of, shown
 from directory_server.metadata.engines.postgres.errors import gone, translate_failure
 from directory_server.metadata.engines.postgres.installed import bring_up_to_date, check_server
-from directory_server.metadata.engines.postgres.transactions import PostgresTx, Snapshot
+from directory_server.metadata.engines.postgres.transactions import PostgresTx, DatabaseSnapshot
 from directory_server.metadata.engines.postgres.writer import Replaced, Writer, open_writer
 from directory_server.metadata.store import CommitGuard, MetadataStore, Reader, Tx
 from lockstep_store.runtime.storage.group_commit import GroupCommit
@@ -53,7 +53,7 @@ class PostgresStore(MetadataStore):
         self._writer: Writer | None = None
         self._closed = False
         self._open(time.monotonic() + start_seconds)
-        self._readers = ReaderPool(url)
+        self._readers = ConnectionPool(url)
         self._group = GroupCommit(self._transaction)
 
     def _open(self, deadline: float) -> None:
@@ -82,7 +82,7 @@ class PostgresStore(MetadataStore):
         self._raise_if_replaced()
         if self._in_doubt is not None:
             raise Unavailable(_IN_DOUBT)
-        return Snapshot(self._readers)
+        return DatabaseSnapshot(self._readers)
 
     def first_in_each_transaction(self, work: Callable[[Tx], None]) -> None:
         self._first_works.append(work)

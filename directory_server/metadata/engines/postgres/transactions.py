@@ -14,7 +14,7 @@ import psycopg
 from psycopg.pq import TransactionStatus
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 
-from directory_server.metadata.engines.postgres.connections import Connection, ReaderPool
+from directory_server.metadata.engines.postgres.connections import Connection, ConnectionPool
 from directory_server.metadata.engines.postgres.errors import translate, translate_failure
 from directory_server.metadata.engines.postgres.redo import apply_records
 from directory_server.metadata.engines.postgres.search_index import containing
@@ -145,12 +145,12 @@ class PostgresTx(PostgresReader, Tx):
             raise self.failure from error
 
 
-class Snapshot:
+class DatabaseSnapshot:
     """A read transaction on a pooled connection."""
 
     __slots__ = ("_connection", "_pool")
 
-    def __init__(self, pool: ReaderPool) -> None:
+    def __init__(self, pool: ConnectionPool) -> None:
         self._pool = pool
 
     def __enter__(self) -> Reader:

@@ -14,7 +14,7 @@ import psycopg
 from psycopg.pq import TransactionStatus
 
 from directory_server.metadata.engines.postgres.connections import Connection, connect
-from directory_server.metadata.engines.postgres.redo import RedoWriter
+from directory_server.metadata.engines.postgres.redo import DatabaseRedo
 from directory_server.metadata.engines.postgres.usage import Risen
 from lockstep_store.wire.errors import SetupError
 
@@ -37,7 +37,7 @@ class Writer:
         self.number = 0
         """Of the transaction that has begun."""
         self._token = token
-        self._redo: RedoWriter | None = None
+        self._redo: DatabaseRedo | None = None
         connection.add_notice_handler(self.risen.note)
 
     def begin(self) -> None:
@@ -45,7 +45,7 @@ class Writer:
         if self.connection.info.transaction_status != TransactionStatus.IDLE:
             self.connection.execute("ROLLBACK")
         if self._redo is None:
-            self._redo = RedoWriter(self.connection)
+            self._redo = DatabaseRedo(self.connection)
         with self.connection.pipeline():
             self.connection.execute("BEGIN")
             cursor = self.connection.execute(_BEGIN, (self._token,))
