@@ -151,15 +151,14 @@ class DirectoryServer:
         )
 
     def _build_features(self, sealer: Callable[[], Sealer]) -> None:
-        store, settings = self.store, self._settings
+        store, day = self.store, self._settings.lifecycle_day_seconds
         self.named_keys = NamedKeys(store, self.clock, sealer, self.accounts)
         self.targets = Targets(store, self.clock, sealer)
         self.share_links = share_links.ShareLinks(store, self.clock, self.accounts, self.audit)
         sealed = (self.s3_keys, self.named_keys, self.targets, self.second_factors, self.identity_providers)
         self.storage_keys = StorageKeys(store, self.clock, sealer, self.membership, sealed)
         self.outbox = Outbox(store, self.clock, self.accounts, self.targets.wake)
-        features = [LifecycleDates(settings.lifecycle_day_seconds).feature, self.outbox.feature]
-        self._hooks = make_hooks(features, self.named_keys)
+        self._hooks = make_hooks([LifecycleDates(day).feature, self.outbox.feature], self.named_keys)
 
     def _build_maintenance(self) -> None:
         store, settings = self.store, self._settings
@@ -361,7 +360,6 @@ def make_hooks(features: Sequence[Feature] = (), named_keys: NamedKeys | None = 
 def serve(settings: Settings) -> None:
     """Run a directory until a signal stops it. Raises SetupError or StorageFormatError if it cannot start."""
     setup_logging("directory_server", "1", settings.log)
-    settings.data.mkdir(parents=True, exist_ok=True)
     keep_private(settings.data, settings.certs / "authority", settings.certs / "directory_server-1")
     check_writable(settings.data)
     # Each of a call's many short statements releases the interpreter lock, and by default could wait 5 ms to get it.

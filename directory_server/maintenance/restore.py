@@ -21,7 +21,7 @@ from typing import Protocol
 import msgspec
 
 from directory_server.maintenance.replay import open_folder, replay
-from directory_server.maintenance.safe_to_start import Beginning, SqliteFile, StoppedMetadata, make_safe
+from directory_server.maintenance.safe_to_start import RestoredFrom, SqliteFile, StoppedMetadata, make_safe
 from directory_server.metadata.engines.sqlite.backup import count_rows, find_defects, flush
 from directory_server.metadata.engines.sqlite.page_checksums import forget_checks
 from directory_server.metadata.engines.sqlite.store import own
@@ -71,10 +71,10 @@ def restore(
                 f"{metadata} exists; add --replace to replace it with the backup (it is kept under another name)"
             )
         _unpack(file, prepared)
-        beginning = Beginning("backup", info.made_at)
+        beginning = RestoredFrom("backup", info.made_at)
         if records:
             info = _replay(prepared, info, records)
-            beginning = Beginning("backup", info.made_at)
+            beginning = RestoredFrom("backup", info.made_at)
         _prepare(prepared, beginning, wall(), info.rows)
         kept = _keep_aside(metadata, wall()) if existed else None
         _put(prepared, metadata)
@@ -92,7 +92,7 @@ def accept_older(metadata: Path, *, wall: Callable[[], float] = time.time) -> Pa
             raise SetupError(f"there is no metadata in {metadata.parent}; name the directory's folder with --data")
         with closing(sqlite3.connect(metadata)) as old, closing(sqlite3.connect(prepared)) as new:
             old.backup(new)
-        _prepare(prepared, Beginning("older"), wall())
+        _prepare(prepared, RestoredFrom("older"), wall())
         kept = _keep_aside(metadata, wall())
         _put(prepared, metadata)
     return kept
@@ -106,7 +106,7 @@ def begin_again(metadata: Path, made_at: float, *, wall: Callable[[], float] = t
     with _preparing(metadata) as (existed, prepared):
         if existed:
             raise Conflict(f"{metadata} exists; new metadata never replaces it")
-        _prepare(prepared, Beginning("nothing", made_at), wall())
+        _prepare(prepared, RestoredFrom("nothing", made_at), wall())
         _put(prepared, metadata)
 
 
@@ -118,13 +118,13 @@ def accept_older_database(database: Database, *, wall: Callable[[], float] = tim
     if database.is_empty():
         raise SetupError(f"there is no metadata in {database}; name the directory's database with --metadata")
     with database.changing() as db:
-        make_safe(db, Beginning("older"), wall())
+        make_safe(db, RestoredFrom("older"), wall())
 
 
 def begin_again_in(database: Database, made_at: float, *, wall: Callable[[], float] = time.time) -> None:
     """The same as `begin_again`, in an empty database of PostgreSQL."""
     with database.changing() as db:
-        make_safe(db, Beginning("nothing", made_at), wall())
+        make_safe(db, RestoredFrom("nothing", made_at), wall())
 
 
 @contextmanager
@@ -184,7 +184,7 @@ def _replay(prepared: Path, info: BackupInfo, records: Iterable[RedoBatch]) -> B
     )
 
 
-def _prepare(prepared: Path, beginning: Beginning, now: float, rows: dict[str, int] | None = None) -> None:
+def _prepare(prepared: Path, beginning: RestoredFrom, now: float, rows: dict[str, int] | None = None) -> None:
     """Check the metadata, upgrade its schema, and make it safe to start from."""
     try:
         with closing(open_database(prepared, isolation_level=None)) as db:

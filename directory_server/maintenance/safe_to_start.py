@@ -74,7 +74,7 @@ class StoppedMetadata(Protocol):
         ...
 
 
-class Beginning(NamedTuple):
+class RestoredFrom(NamedTuple):
     """What is restored, and when it was made; None: read the time from the metadata."""
 
     source: RecoverySource
@@ -104,7 +104,7 @@ class SqliteFile:
             self._db.execute(statement)
 
 
-def make_safe(db: StoppedMetadata, beginning: Beginning, now: float) -> None:
+def make_safe(db: StoppedMetadata, beginning: RestoredFrom, now: float) -> None:
     """Make the metadata safe to start from, in the transaction that has begun on `db`."""
     for table in ("lock", "lock_path", "waiter", "waiter_path", "session", "join_secret", "unnamed", "usage"):
         db.execute(f'DELETE FROM "{table}"')  # noqa: S608 - names from the line above

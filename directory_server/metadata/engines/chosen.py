@@ -21,6 +21,7 @@ def open_metadata(file: Path, address: str) -> MetadataStore:
         return SqliteStore(file)
     with _driver_named():
         from directory_server.metadata.engines.postgres.store import PostgresStore
+    file.parent.mkdir(parents=True, exist_ok=True)  # the data folder has more than the metadata
     return PostgresStore(address)
 
 

@@ -18,7 +18,7 @@ import psycopg
 from directory_server.metadata.engines.postgres.connections import ConnectionPool, connect, settings_of, shown
 from directory_server.metadata.engines.postgres.errors import gone, translate_failure
 from directory_server.metadata.engines.postgres.installed import bring_up_to_date, check_server
-from directory_server.metadata.engines.postgres.transactions import PostgresTx, DatabaseSnapshot
+from directory_server.metadata.engines.postgres.transactions import DatabaseSnapshot, PostgresTx
 from directory_server.metadata.engines.postgres.writer import Replaced, Writer, open_writer
 from directory_server.metadata.store import CommitGuard, MetadataStore, Reader, Tx
 from lockstep_store.runtime.storage.group_commit import GroupCommit
