@@ -15,7 +15,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import abuse, listings, measurements, s3, scaling, searches
+from benchmarks import abuse, engines, listings, measurements, s3, scaling, searches
 from benchmarks.cluster import BenchmarkCluster
 from benchmarks.limits import GIB, BareServer
 from benchmarks.measurements import Measurement
@@ -70,6 +70,7 @@ PARTS = (
     "scaling",
     "listings",
     "searches",
+    "engines",
 )
 
 
@@ -90,6 +91,7 @@ def _known(_: click.Context, option: click.Parameter, value: str) -> str:
 @click.option("--files", default=100_000, show_default=True, help="Files in the large namespace.")
 @click.option("--listed-keys", default=1_000_000, show_default=True, help="Keys in the bucket that listings page.")
 @click.option("--searched-files", default=1_000_000, show_default=True, help="Files among which searches look.")
+@click.option("--postgres", default="", help="Address of an empty PostgreSQL database, which `engines` needs.")
 @click.option("--s3-keys", default=10_000, show_default=True, help="Keys in the bucket that S3 lists.")
 @click.option("--s3-gib", default=0.25, show_default=True, help="Total size of the parallel uploads, in GiB.")
 @click.option(
@@ -107,6 +109,7 @@ def main(
     files: int,
     listed_keys: int,
     searched_files: int,
+    postgres: str,
     s3_keys: int,
     s3_gib: float,
     only: str,
@@ -139,6 +142,7 @@ def main(
             "scaling": lambda: scaling.measure(folder / "scaling", files),
             "listings": lambda: listings.measure(folder / "listings", listed_keys),
             "searches": lambda: searches.measure(folder / "searches", searched_files),
+            "engines": lambda: engines.measure(folder / "engines", postgres),
         }
         for name in PARTS:
             if only in name:

@@ -78,6 +78,8 @@ class PostgresTx(PostgresReader, Tx):
         self.failure: LockstepError | None = None
         self.when_durable: list[Callable[[], None]] = []
         self._savepoints = Savepoints(self, self._plain, BEGIN)
+        self._waiting: list[str] = []
+        """Beginnings and ends of savepoints, which are sent together before the next statement."""
 
     def run(self, statement: Statement, **parameters: Any) -> int:
         return self._execute(statement, parameters).rowcount
@@ -120,6 +122,8 @@ class PostgresTx(PostgresReader, Tx):
     def _run_sql(self, sql: str, parameters: dict[str, Any] | Sequence[Any]) -> psycopg.Cursor[Row]:
         if self.failure is not None:
             raise self.failure
+        if self._waiting:
+            self._send()
         try:
             cursor = super()._run_sql(sql, parameters)
         except (StorageFull, Unavailable, Damaged) as error:
@@ -133,13 +137,26 @@ class PostgresTx(PostgresReader, Tx):
         return cursor
 
     def _plain(self, sql: str) -> None:
+        if sql.startswith("RELEASE") and self._waiting and self._waiting[-1] == f"SAVEPOINT{sql[7:]}":
+            self._waiting.pop()  # nothing was done in it
+        elif sql == BEGIN:
+            self._waiting = []
+            self._send(self._begin)
+        else:
+            self._waiting.append(sql)
+            if sql.startswith("ROLLBACK"):
+                self._send()
+
+    def _send(self, call: Callable[[], None] | None = None) -> None:
+        """Send what waits, or call `call`. A failure is one of the whole transaction."""
         if self.failure is not None:
             raise self.failure
         try:
-            if sql == BEGIN:
-                self._begin()
+            if call is not None:
+                call()
             else:
-                self._connection.execute(sql)
+                self._connection.execute("; ".join(self._waiting), prepare=False)
+                self._waiting = []
         except psycopg.Error as error:
             self.failure = translate_failure(error)
             raise self.failure from error
