@@ -269,6 +269,29 @@ def check_offline(data: Path, metadata: str) -> None:
     click.echo("the metadata is consistent")
 
 
+@main.command("move-metadata")
+@_data_option
+@_metadata_option
+def move_to_database(data: Path, metadata: str) -> None:
+    """Copy the metadata of a stopped directory from its file in --data to the empty database --metadata.
+
+    All or nothing; every row is compared. The file stays. Then start the directory with --metadata.
+    """
+    if not metadata:
+        raise click.UsageError("give the address of an empty PostgreSQL database with --metadata")
+    from directory_server.maintenance.move_metadata import move_metadata
+    from directory_server.metadata.engines.chosen import place_of
+
+    with _one_sentence():
+        file = Settings(data=data).metadata_file
+        database = place_of(file, metadata)
+        assert not isinstance(database, Path)
+        rows = move_metadata(file, database)
+    click.echo(", ".join(f"{count} {name}" for name, count in rows.items() if count))
+    click.echo(f"moved to {database}, and every row compared. Start the directory with --metadata from now on.")
+    click.echo(f"{file} is no longer current: keep it until you have a backup of the database, then delete it.")
+
+
 @contextmanager
 def _one_sentence() -> Iterator[None]:
     """Print an error as one sentence and exit with 1."""

@@ -19,6 +19,8 @@ _MAKE_CLAIM = (
     "INSERT INTO lockstep_directory VALUES (1, '', 0, '') ON CONFLICT DO NOTHING",
 )
 """One row: the directory server that may commit, and the number of commits so far."""
+COUNT_COMMIT = "UPDATE lockstep_directory SET commits = commits + 1"
+"""For changes without a directory server. Metadata without any commit counts as empty."""
 
 
 def check_server(connection: Connection) -> None:
@@ -45,9 +47,12 @@ def check_server(connection: Connection) -> None:
 
 
 def is_empty(url: str) -> bool:
-    """Whether the database has no metadata yet. Raises psycopg.Error."""
+    """Whether the database has no metadata yet: no tables, or no commit in them. Raises psycopg.Error."""
     with connect(url) as connection:
-        return _revision(connection) is None
+        if _revision(connection) is None:
+            return True
+        row = connection.execute("SELECT commits FROM lockstep_directory").fetchone()
+        return row is None or row[0] == 0
 
 
 def bring_up_to_date(url: str) -> None:

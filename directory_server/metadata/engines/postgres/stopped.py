@@ -5,15 +5,16 @@ from __future__ import annotations
 import re
 import secrets
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from typing import Any
 
 import psycopg
+from sqlalchemy import Table
 
 from directory_server.metadata.engines.postgres.connections import Connection, connect, shown
-from directory_server.metadata.engines.postgres.installed import bring_up_to_date, check_server, is_empty
-from directory_server.metadata.engines.postgres.redo import MAKE_TABLE
+from directory_server.metadata.engines.postgres.installed import COUNT_COMMIT, bring_up_to_date, check_server, is_empty
+from directory_server.metadata.engines.postgres.redo import MAKE_TABLE, recorded_tables
 from directory_server.metadata.engines.postgres.writer import open_writer
 from directory_server.metadata.store import Row
 from lockstep_store.wire.errors import SetupError
@@ -47,6 +48,7 @@ class StoppedDatabase:
             with closing(open_writer(self._url, token, take=True, deadline=deadline).connection) as connection:
                 connection.execute(MAKE_TABLE)
                 with connection.transaction():
+                    connection.execute(COUNT_COMMIT)
                     yield StoppedTransaction(connection)
 
 
@@ -74,6 +76,30 @@ class StoppedTransaction:
             (table, behind, table),
         )
         return behind
+
+    def copy(self, table: Table, rows: Iterable[Any]) -> None:
+        """Add rows, without redo records."""
+        columns = ", ".join(f'"{column.name}"' for column in table.columns)
+        redo_trigger = f'"{table.name}" {{}} TRIGGER "lockstep_redo_{table.name}"'
+        if table.name in recorded_tables():
+            self._connection.execute(f"ALTER TABLE {redo_trigger.format('DISABLE')}")
+        try:
+            with self._connection.cursor().copy(f'COPY "{table.name}" ({columns}) FROM STDIN') as copy:
+                for row in rows:
+                    copy.write_row(row)
+        except psycopg.DataError as error:
+            raise SetupError(f"PostgreSQL cannot store a row of table {table.name}: {str(error).strip()}") from error
+        if table.name in recorded_tables():
+            self._connection.execute(f"ALTER TABLE {redo_trigger.format('ENABLE')}")
+
+    def rows(self, table: Table) -> Iterator[Row]:
+        """Return a table's rows by primary key, without holding them all in memory."""
+        columns = ", ".join(f'"{column.name}"' for column in table.columns)
+        order = ", ".join(f'"{column.name}"' for column in table.primary_key)
+        with self._connection.cursor(name="rows") as cursor:
+            cursor.itersize = 2000
+            cursor.execute(f'SELECT {columns} FROM "{table.name}" ORDER BY {order}')  # noqa: S608 - our own names
+            yield from cursor
 
     def count_again(self) -> None:
         """Nothing: triggers count every change of a database, whoever makes it."""

@@ -17,7 +17,7 @@ import psycopg
 
 from directory_server.metadata.engines.postgres.connections import ConnectionPool, connect, settings_of, shown
 from directory_server.metadata.engines.postgres.errors import gone, translate_failure
-from directory_server.metadata.engines.postgres.installed import bring_up_to_date, check_server
+from directory_server.metadata.engines.postgres.installed import COUNT_COMMIT, bring_up_to_date, check_server
 from directory_server.metadata.engines.postgres.transactions import DatabaseSnapshot, PostgresTx
 from directory_server.metadata.engines.postgres.writer import Replaced, Writer, open_writer
 from directory_server.metadata.store import CommitGuard, MetadataStore, Reader, Tx
@@ -69,6 +69,7 @@ class PostgresStore(MetadataStore):
                     time.sleep(0.1)
             bring_up_to_date(self._url)
             self._writer = open_writer(self._url, self._token, take=True, deadline=deadline)
+            self._writer.connection.execute(COUNT_COMMIT)
         except psycopg.Error as error:
             raise SetupError(
                 f"cannot use the PostgreSQL database of --metadata ({shown(self._url)}): {str(error).strip()}"
