@@ -143,9 +143,9 @@ def lose_the_answer(store: Any, *, committed: bool, then: Callable[[], None] = l
     writer = store._writer
     execute = writer.connection.execute
 
-    def lost(statement: Any, *parameters: Any) -> Any:
+    def lost(statement: Any, *parameters: Any, **options: Any) -> Any:
         if statement != "COMMIT":
-            return execute(statement, *parameters)
+            return execute(statement, *parameters, **options)
         if committed:
             execute(statement)
         writer.connection.pgconn.finish()
