@@ -9,7 +9,6 @@ import hashlib
 import hmac
 import secrets
 import threading
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -23,6 +22,7 @@ CURRENT = (SCRYPT_LOG_N, SCRYPT_P)
 """Hashes made with a weaker setting are replaced at log-in."""
 _SCRYPT_R = 8
 _HASHES_AT_ONCE = 2
+"""Of one client one: the other place and the other processor are left to everybody else."""
 _IN_LINE = 8
 """They wait for about a second, less than a proxy waits for the reply."""
 _PLACES = _HASHES_AT_ONCE + _IN_LINE
@@ -71,33 +71,47 @@ def _scrypt(password: str, salt: bytes, log_n: int, p: int) -> bytes:
     )
 
 
+@dataclass(eq=False)
+class _Place:
+    client: str
+    is_hashing: bool = False
+
+
 class HashingSlots:
     """Lets a few hashes be made at a time, and a few more wait. Thread-safe."""
 
     def __init__(self) -> None:
-        self._slots = threading.BoundedSemaphore(_HASHES_AT_ONCE)
-        self._guard = threading.Lock()
-        self._taken: Counter[str] = Counter()
+        self._changed = threading.Condition()
+        self._places: list[_Place] = []
+        """In the order of their arrival."""
 
     @contextmanager
     def one(self, address: str = "") -> Iterator[None]:
         """Hold a slot. Overloaded at once when too many wait already: each would keep a thread of the directory.
 
-        One client gets at most half of the places. Without an `address` only the total counts.
+        One client gets at most half of the places, and makes one hash at a time: others need not wait for all of its
+        own. Without an `address` only the total counts.
         """
-        client = counted_as(address)
-        self._enter(client)
-        try:
-            with self._slots:
-                yield
-        finally:
-            with self._guard:
-                self._taken[client] -= 1
-                if not self._taken[client]:
-                    del self._taken[client]
-
-    def _enter(self, client: str) -> None:
-        with self._guard:
-            if self._taken.total() >= _PLACES or (client and self._taken[client] >= _PLACES // 2):
+        place = _Place(counted_as(address))
+        with self._changed:
+            own = [one for one in self._places if one.client == place.client]
+            if len(self._places) >= _PLACES or (place.client and len(own) >= _PLACES // 2):
                 raise Overloaded("too many people are logging in, so nothing was done; try again in a moment")
-            self._taken[client] += 1
+            self._places.append(place)
+        try:
+            with self._changed:
+                self._changed.wait_for(lambda: self._next() is place)
+                place.is_hashing = True
+            yield
+        finally:
+            with self._changed:
+                self._places.remove(place)
+                self._changed.notify_all()
+
+    def _next(self) -> _Place | None:
+        """The place whose hash is made next, if one can be made now."""
+        hashing = [one.client for one in self._places if one.is_hashing]
+        if len(hashing) >= _HASHES_AT_ONCE:
+            return None
+        waiting = (one for one in self._places if not one.is_hashing)
+        return next((one for one in waiting if not one.client or one.client not in hashing), None)

@@ -59,13 +59,40 @@ def test_one_client_never_gets_all_places(same: list[str], other_address: str) -
     threads = [threading.Thread(target=log_in, args=(address,)) for address in same[1:]]
     for thread in threads:
         thread.start()
-    wait_until(lambda: slots._taken.total() == _PLACES // 2)
+    wait_until(lambda: len(slots._places) == _PLACES // 2)
     with pytest.raises(Overloaded, match="nothing was done"), slots.one(same[0]):
         pass
     other = threading.Thread(target=log_in, args=(other_address,))
     other.start()
-    wait_until(lambda: slots._taken.total() == _PLACES // 2 + 1)
+    wait_until(lambda: len(slots._places) == _PLACES // 2 + 1)
     go.set()
     for thread in (*threads, other):
         thread.join()
-    assert not slots._taken
+    assert not slots._places
+
+
+def test_a_client_in_line_does_not_wait_for_all_of_another_clients_hashes() -> None:
+    """One client makes one hash at a time, though two are made at once; of several the first in line is next."""
+    slots = HashingSlots()
+    go = {name: threading.Event() for name in ("a1", "a2", "b", "c")}
+    hashing: list[str] = []
+
+    def log_in(name: str, address: str) -> None:
+        with slots.one(address):
+            hashing.append(name)
+            go[name].wait(60)
+
+    threads = []
+    clients = (("a1", "203.0.113.9"), ("a2", "203.0.113.9"), ("b", "198.51.100.7"), ("c", "192.0.2.1"))
+    for count, client in enumerate(clients, 1):
+        threads.append(threading.Thread(target=log_in, args=client))
+        threads[-1].start()
+        wait_until(lambda count=count: len(slots._places) == count)
+    wait_until(lambda: hashing == ["a1", "b"])
+    for ended, expected in (("b", ["a1", "b", "c"]), ("a1", ["a1", "b", "c", "a2"])):
+        go[ended].set()
+        wait_until(lambda expected=expected: hashing == expected)
+    for event in go.values():
+        event.set()
+    for thread in threads:
+        thread.join()
