@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from directory_server.access import grants as granted
-from directory_server.access.decisions import ALLOWING, Standing, standing
+from directory_server.access.decisions import ALLOWING, Standing
 from directory_server.access.grants import Grant
 from directory_server.metadata.statements import groups, people
 from directory_server.metadata.store import Reader
@@ -48,11 +48,10 @@ def explain_all(place: Standing, path: str) -> list[AccessOf]:
 def explain(place: Standing, name: str, path: str) -> AccessOf:
     """Explain one account, one group (a member of it and of no other), EVERYBODY or ANY_ACCOUNT.
 
-    `place` is anybody's standing in the bucket.
+    `place` is anybody's standing in the bucket, by the rules to explain.
     """
-    asked = standing(
-        place.reader, place.bucket.name, _person(place.reader, name, tenant_of(place.bucket.owner)), place.at
-    )
+    person = _person(place.reader, name, tenant_of(place.bucket.owner))
+    asked = Standing(place.reader, person, place.ground, place.at)
     if is_group(name):
         asked.groups = frozenset({name})
     levels, ground = _levels(asked, path)

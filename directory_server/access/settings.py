@@ -66,7 +66,8 @@ def policy_status(place: Standing) -> str:
 
 def _checked(place: Standing, name: str, value: str) -> str:
     if name == POLICY:
-        return _policy(place, value)
+        checked_policy(place, value)
+        return value
     if name == ACL:
         return place.lists.settled_acl(value, "bucket", place.bucket.owner)
     if name == OWNERSHIP:
@@ -76,7 +77,8 @@ def _checked(place: Standing, name: str, value: str) -> str:
     raise BadRequest(f"{name} is derived from other settings and cannot be changed")
 
 
-def _policy(place: Standing, value: str) -> str:
+def checked_policy(place: Standing, value: str) -> policy.Policy:
+    """Return the policy that a text is. BadRequest or Forbidden when the bucket cannot have it."""
     try:
         found = policy_documents.parse(policy_documents.check_size(value), place.bucket.name)
         policy_documents.check_words(found, place.is_account)
@@ -84,7 +86,7 @@ def _policy(place: Standing, value: str) -> str:
         raise BadRequest(str(error), s3_code="MalformedPolicy") from error
     if "BlockPublicPolicy" in place.rules.blocked and found.public:
         raise Forbidden(f"bucket {place.bucket.name!r} blocks public policies", bucket=place.bucket.name)
-    return value
+    return found
 
 
 def _ownership(place: Standing, wanted: Any) -> str:

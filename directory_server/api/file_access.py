@@ -14,4 +14,5 @@ class FileAccessApi:
         file_access = components.about_files.access
         api.serve(am.ACCESS, lambda request, _: file_access.show(request), PROXY)
         api.serve(am.SET_ACCESS, lambda request, _: file_access.set(request), PROXY)
+        api.serve(am.PREVIEW_POLICY, lambda request, _: file_access.preview(request), PROXY)
         api.serve(am.SHARED_WITH_ME, lambda request, _: file_access.shared_with_me(request), PROXY)

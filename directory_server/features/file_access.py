@@ -5,7 +5,9 @@ Sharing a bucket lets everybody use its files, but not decide who else does.
 
 from __future__ import annotations
 
-from directory_server.access import explain, grants
+from dataclasses import replace
+
+from directory_server.access import explain, grants, settings
 from directory_server.access.decisions import Standing, standing
 from directory_server.access.grants import Grant
 from directory_server.metadata.statements import access as rows
@@ -22,6 +24,7 @@ from lockstep_store.wire.messages.access import (
     AccessRequest,
     GrantEntry,
     PlacedGrant,
+    PreviewPolicyRequest,
     SetAccessRequest,
     SharedWithMe,
     SharedWithMeReply,
@@ -74,6 +77,16 @@ class FileAccess:
             return _reply(standing(tx, request.bucket, person, self._clock.wall()), request.path, "")
 
         return self._store.write(work)
+
+    def preview(self, request: PreviewPolicyRequest) -> AccessReply:
+        """Explain who could do what with another policy. Forbidden and BadRequest as when it is stored."""
+        person = self._accounts.authenticate(request.credential)
+        with self._store.read() as reader:
+            place = standing(reader, request.bucket, person, self._clock.wall())
+            place.demand(place.asked("s3:PutBucketSetting"), owners_only=True)
+            wanted = None if request.policy is None else settings.checked_policy(place, request.policy)
+            ground = replace(place.ground, rules=replace(place.rules, policy=wanted))
+            return _reply(Standing(reader, person, ground, place.at), request.path, "")
 
     def shared_with_me(self, request: CredentialRequest) -> SharedWithMeReply:
         """Return what grants in other people's buckets give to the caller, by bucket and path."""

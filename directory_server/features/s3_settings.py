@@ -57,7 +57,8 @@ class S3Settings:
         with self._store.read() as reader:
             place = standing(reader, request.bucket, person, self._clock.wall())
             is_rule = request.name in access_settings.NAMES
-            place.demand(place.asked("s3:ListBucket"), place.path_asked, owners_only=is_rule)
+            usual = "s3:GetBucketPolicy" if is_rule else "s3:ListBucket"
+            place.demand(place.asked(usual), place.path_asked, owners_only=is_rule)
             if request.name == access_settings.POLICY_STATUS:
                 return SettingReply(access_settings.policy_status(place))
             if request.name == access_settings.ACL:

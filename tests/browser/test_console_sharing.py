@@ -98,3 +98,52 @@ def test_a_link_is_made_opened_and_revoked(open_page: OpenPage, cluster: Cluster
     person.page.get_by_role("dialog").get_by_role("button", name="Revoke").click()
     person.row("offers/tender.txt").wait_for(state="detached")
     assert visitor.get(f"{address}/f", timeout=60).status_code == 404
+
+
+def test_a_policy_is_explained_before_it_is_saved(open_page: OpenPage, cluster: ClusterHarness) -> None:
+    """A text that is no policy is refused in words; who gains access is shown with the reason; then it is saved."""
+    url = f"{cluster.proxy_urls[0]}/api/v1"
+    owner, other = account(cluster, "sven"), account(cluster, "tilda")
+    owner.post(f"{url}/buckets", json={"name": "sven-maps"}, timeout=60).raise_for_status()
+    owner.put(f"{url}/files/sven-maps/in/a.txt", data=b"a", timeout=60).raise_for_status()
+    person = open_page(2, **PHONE)
+    person.sign_in("sven", PASSWORD)
+    person.page.get_by_role("button", name="Settings: sven-maps").click()
+    person.page.get_by_role("button", name="Policy …").click()
+    dialog = person.page.get_by_role("dialog", name="Policy of “sven-maps”")
+    text, save = dialog.get_by_label("Policy (JSON)"), dialog.get_by_role("button", name="Save the policy")
+    text.fill('{"Version": ')
+    dialog.get_by_text("This is not a JSON object.").wait_for()
+    assert person.violations() == []
+    dialog.get_by_label("Begin with").select_option(label="an account reads the bucket")
+    ask = dialog.get_by_role("button", name="What would it allow?")
+    ask.click()
+    dialog.get_by_role("alert").wait_for()  # there is no account NAME
+    assert save.is_disabled()
+    policy = text.input_value().replace("NAME", "tilda").replace("sven-maps/*", "sven-maps/in/*")
+    text.fill(policy)
+    ask.click()
+    gains = dialog.get_by_role("list", name="Below “in/”").get_by_role("listitem")
+    gains.get_by_text("the policy of bucket 'sven-maps' allows it", exact=False).wait_for()
+    assert gains.filter(has_text="tilda").get_by_text("until now: no access").count() == 1
+    assert gains.count() == 1
+    assert dialog.get_by_text("Nothing changes here.").count() == 1  # for the whole bucket
+    assert person.violations() == []
+    assert other.get(f"{url}/files/sven-maps/in/a.txt", timeout=60).status_code == 403
+    text.press("End")
+    text.press("Space")
+    dialog.get_by_text("The text has changed.").wait_for()
+    assert save.is_disabled()
+    text.press("Backspace")
+    save.click()
+    dialog.wait_for(state="detached")
+    assert other.get(f"{url}/files/sven-maps/in/a.txt", timeout=60).content == b"a"
+
+    person.page.get_by_role("button", name="Settings: sven-maps").click()
+    person.page.get_by_role("button", name="Policy …").click()
+    assert "tilda" in text.input_value()
+    text.fill("")
+    ask.click()
+    dialog.get_by_role("button", name="Save without a policy").click()
+    dialog.wait_for(state="detached")
+    assert other.get(f"{url}/files/sven-maps/in/a.txt", timeout=60).status_code == 403

@@ -175,6 +175,9 @@ ROUTES: dict[str, Route] = {
     "unlink_identity": _for_administrators(404, query="issuer=https://login.lab.test&subject=1"),
     # Sharing
     "access": _ACCOUNT,
+    "bucket_policy": Route(OWNERS | {"read-only"}),  # whom the policy lets do everything
+    "set_bucket_policy": Route(OWNERS, body={"policy": None}),
+    "preview_bucket_policy": Route(OWNERS, body={"policy": None, "path": "{path}"}),
     "set_access": Route(OWNERS, body={"path": "k"}),
     "change_access": Route(OWNERS, body={"path": "k"}),
     "list_shared_with_me": _ACCOUNT,

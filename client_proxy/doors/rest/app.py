@@ -41,6 +41,7 @@ from client_proxy.doors.rest.named_keys import KmsRoutes
 from client_proxy.doors.rest.openapi import DocumentRoutes
 from client_proxy.doors.rest.operation import Operation
 from client_proxy.doors.rest.operators import Operators
+from client_proxy.doors.rest.policies import BucketPolicyRoutes
 from client_proxy.doors.rest.programs import ProgramRoutes
 from client_proxy.doors.rest.quotas import QuotaRoutes
 from client_proxy.doors.rest.reply import refusal_reply
@@ -238,6 +239,7 @@ def create_app(
         *locks.operations(),
         *changes.operations(),
         *AccessRoutes(directory).operations(),
+        *BucketPolicyRoutes(directory).operations(),
         *ShareRoutes(directory).operations(),
         *_people(directory, remote),
         *KmsRoutes(directory).operations(),

@@ -17,6 +17,7 @@ from client_proxy.doors.rest.groups import GroupChangeBody, NewGroupBody
 from client_proxy.doors.rest.locks import AcquireBody, RenewBody
 from client_proxy.doors.rest.maintenance import FsckBody, RecoverBody
 from client_proxy.doors.rest.named_keys import NewKmsKey
+from client_proxy.doors.rest.policies import BucketPolicyBody, BucketPolicyPreviewBody
 from client_proxy.doors.rest.quotas import BucketQuotaBody, QuotaBody, TenantQuotaBody
 from client_proxy.doors.rest.second_factor import CodeBody, SecondFactorBody
 from client_proxy.doors.rest.servers import StopBody
@@ -31,6 +32,7 @@ from client_proxy.doors.rest.users import NewPasswordBody, NewUserBody, UserChan
 from client_proxy.doors.rest.versions import RestoreBody
 
 _READING = {"Effect": "Allow", "Action": ["s3:GetObject"], "Resource": "arn:aws:s3:::plans/roof/*"}
+_OPEN = {**_READING, "Principal": {"AWS": ["ann"]}}
 EXAMPLES: dict[Any, Any] = {
     LoginBody: {"username": "ann", "password": "correct horse battery"},
     PasswordBody: {"username": "ann", "password": "correct horse battery"},
@@ -81,6 +83,8 @@ EXAMPLES: dict[Any, Any] = {
     NewShare: {"bucket": "files", "path": "plans/", "password": "correct horse", "expires_in": 604800},
     FactsBody: {"description": "Offer for the roof", "tags": {"team": "roof", "draft": None}},
     AccessBody: {"path": "plans/", "grants": [{"account": "ann", "level": "write"}]},
+    BucketPolicyBody: {"policy": {"Version": "2012-10-17", "Statement": [_OPEN]}},
+    BucketPolicyPreviewBody: {"policy": {"Version": "2012-10-17", "Statement": [_OPEN]}, "path": "roof/"},
     ShareRuleBody: {"links": "any"},
     NewTarget: {"url": "https://hooks.example.org/lockstep", "secret": "a long random text"},
 }

@@ -16,7 +16,7 @@ type Bucket = Schemas['BucketInfo'];
 type Rule = Schemas['ShareRuleReply']['links'];
 
 /** The settings of a bucket, for its owner and administrators. Each is saved when it is changed. */
-export function BucketDialog({ bucket, onClose }: { bucket: Bucket; onClose: () => void }) {
+export function BucketDialog({ bucket, onPolicy, onClose }: { bucket: Bucket; onPolicy: () => void; onClose: () => void }) {
   const texts = useTexts();
   const cache = useQueryClient();
   const [isDeleting, setIsDeleting] = useState(false);
@@ -85,9 +85,14 @@ export function BucketDialog({ bucket, onClose }: { bucket: Bucket; onClose: () 
           <Button color="red" variant="light" onClick={() => setIsDeleting(true)}>
             {texts.buckets.delete}
           </Button>
-          <Button onClick={onClose} data-autofocus>
-            {texts.app.close}
-          </Button>
+          <Group gap="sm">
+            <Button variant="default" onClick={onPolicy}>
+              {texts.buckets.policy}
+            </Button>
+            <Button onClick={onClose} data-autofocus>
+              {texts.app.close}
+            </Button>
+          </Group>
         </Group>
       </Stack>
     </Dialog>

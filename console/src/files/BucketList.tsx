@@ -12,6 +12,7 @@ import { useTexts } from '../texts';
 import { SharedWithMe } from './SharedWithMe';
 
 const NewBucketDialog = lazy(() => import('./NewBucketDialog').then((part) => ({ default: part.NewBucketDialog })));
+const PolicyDialog = lazy(() => import('../policy/PolicyDialog').then((part) => ({ default: part.PolicyDialog })));
 const BucketDialog = lazy(() => import('./BucketDialog').then((part) => ({ default: part.BucketDialog })));
 
 export function useBuckets() {
@@ -23,7 +24,7 @@ export function BucketList({ account }: { account: Account }) {
   const texts = useTexts();
   const found = useBuckets();
   const buckets = found.data?.buckets ?? [];
-  const [open, setOpen] = useState<{ kind: 'new' } | { kind: 'settings'; name: string }>();
+  const [open, setOpen] = useState<{ kind: 'new' } | { kind: 'settings' | 'policy'; name: string }>();
   const opened = open?.kind === 'settings' ? buckets.find(({ name }) => name === open.name) : undefined;
   const close = () => setOpen(undefined);
   return (
@@ -79,7 +80,14 @@ export function BucketList({ account }: { account: Account }) {
       <SharedWithMe />
       <Suspense>
         {open?.kind === 'new' && <NewBucketDialog onClose={close} />}
-        {opened && <BucketDialog bucket={opened} onClose={close} />}
+        {opened && (
+          <BucketDialog
+            bucket={opened}
+            onPolicy={() => setOpen({ kind: 'policy', name: opened.name })}
+            onClose={close}
+          />
+        )}
+        {open?.kind === 'policy' && <PolicyDialog bucket={open.name} onClose={close} />}
       </Suspense>
     </div>
   );

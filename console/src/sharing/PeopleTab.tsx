@@ -9,7 +9,7 @@ import { choices } from '../shell/choices';
 import { Failed } from '../shell/Failed';
 import { NameField } from '../shell/NameField';
 import { useTexts } from '../texts';
-import { ACCOUNTS, EVERYBODY, grantHere, GROUP, groupOf, highest, type Level, reasonOf, shownOf } from './access';
+import { ACCOUNTS, EVERYBODY, grantHere, GROUP, highest, type Level, reasonOf, shownOf, whoText } from './access';
 
 type Reply = components['schemas']['AccessReply'];
 type Change = { grants?: { account: string; level: Level | null }[]; public?: boolean };
@@ -121,9 +121,8 @@ function Person({ reply, person, setLevel }: PersonProps) {
   const texts = useTexts();
   const here = grantHere(reply, person.account);
   const level = highest(person.levels);
-  const names: Record<string, string> = { [ACCOUNTS]: texts.sharing.others, [EVERYBODY]: texts.sharing.everybody };
-  const group = groupOf(person.account);
-  const name = names[person.account] ?? (group === undefined ? person.account : texts.sharing.group(group));
+  const name = whoText(person.account, texts);
+  const isRest = person.account === ACCOUNTS || person.account === EVERYBODY;
   return (
     <li className="person">
       <div className="person-text">
@@ -134,7 +133,7 @@ function Person({ reply, person, setLevel }: PersonProps) {
           {reasonOf(person, reply, texts)}
         </Text>
       </div>
-      {reply.may_change && here && !(person.account in names) ? (
+      {reply.may_change && here && !isRest ? (
         <NativeSelect
           size="xs"
           aria-label={texts.sharing.mayOne(name)}

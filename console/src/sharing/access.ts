@@ -19,6 +19,14 @@ export function groupOf(account: string): string | undefined {
   return account.startsWith(GROUP) ? account.slice(GROUP.length) : undefined;
 }
 
+/** An account of an explanation, or who stands in place of one, in words. */
+export function whoText(account: string, texts: Texts): string {
+  if (account === ACCOUNTS) return texts.sharing.others;
+  if (account === EVERYBODY) return texts.sharing.everybody;
+  const group = groupOf(account);
+  return group === undefined ? account : texts.sharing.group(group);
+}
+
 /** Everybody to show: people, and in front of the accounts that no rule names the groups that grants are for. */
 export function shownOf({ people, grants }: Pick<Reply, 'people' | 'grants'>): Person[] {
   const named = new Set(people.map(({ account }) => account));

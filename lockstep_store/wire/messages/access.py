@@ -14,6 +14,7 @@ from msgspec import Meta
 
 from lockstep_store.wire.codec import Call
 from lockstep_store.wire.messages.base import Bucket, Credential, CredentialRequest, Message, PathText, Text
+from lockstep_store.wire.messages.s3 import SettingText
 
 EVERYBODY = ":everybody"
 """In place of an account: everybody, with an account or without. No account's name has a colon."""
@@ -94,6 +95,16 @@ class SetAccessRequest(Message):
     replace: bool = True
 
 
+class PreviewPolicyRequest(Message):
+    """Who could do what with a file or folder if this were the bucket's policy; None: if it had none. Changes nothing,
+    and is for those who may set the policy."""
+
+    credential: Credential
+    bucket: Bucket
+    path: PathText = ""
+    policy: SettingText | None = None
+
+
 class SharedWithMe(Message):
     """A file or folder in somebody else's bucket that a grant names the caller for, or a group of the caller's."""
 
@@ -110,4 +121,5 @@ class SharedWithMeReply(Message):
 
 ACCESS = Call("/v1/access", AccessRequest, AccessReply)
 SET_ACCESS = Call("/v1/access/set", SetAccessRequest, AccessReply)
+PREVIEW_POLICY = Call("/v1/access/preview", PreviewPolicyRequest, AccessReply)
 SHARED_WITH_ME = Call("/v1/access/shared-with-me", CredentialRequest, SharedWithMeReply)

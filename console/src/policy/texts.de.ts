@@ -1,0 +1,30 @@
+import type { PolicyTexts } from './texts';
+
+export const de: PolicyTexts = {
+  title: (bucket) => `Richtlinie von „${bucket}“`,
+  hint: 'Eine Richtlinie in der Sprache von AWS, für das, was Freigaben nicht ausdrücken: Bedingungen, Verbote und einzelne Aktionen. Meist braucht es keine.',
+  document: 'Richtlinie (JSON)',
+  none: 'Dieser Bucket hat keine Richtlinie.',
+  begin: 'Beginnen mit',
+  templates: {
+    '': 'ein Beispiel wählen …',
+    publicFolder: 'alle lesen einen Ordner',
+    accountReads: 'ein Konto liest den Bucket',
+    accountWrites: 'eine Gruppe liest und schreibt',
+    onlyOffice: 'nur von bestimmten Adressen',
+  },
+  badJson: 'Das ist kein JSON-Objekt. Prüfen Sie Klammern, Anführungszeichen und Kommas.',
+  explain: 'Was würde sie erlauben?',
+  stale: 'Der Text hat sich geändert. Fragen Sie noch einmal, was er erlauben würde.',
+  effect: 'Wenn Sie speichern:',
+  scope: 'Verglichen wird, wer Dateien lesen, schreiben und verwalten darf. Andere Aktionen, etwa das Auflisten, stehen hier nicht.',
+  saveNow: 'Richtlinie speichern',
+  deleteNow: 'Ohne Richtlinie speichern',
+  saved: (bucket) => `Die Richtlinie von „${bucket}“ ist gespeichert.`,
+  wholeBucket: 'Der ganze Bucket',
+  path: (path) => `Unter „${path}“`,
+  file: (path) => `Die Datei „${path}“`,
+  unchanged: 'Hier ändert sich nichts.',
+  was: (levels) => `bisher: ${levels}`,
+  others: (count) => `${count} ${count === 1 ? 'anderer behält' : 'andere behalten'}, was sie haben.`,
+};
