@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from lockstep_store.wire.errors import SetupError
 from tests.cluster.cluster_harness import ClusterHarness
 from tests.waiting import wait_until
 
-COMMAND_SECONDS = 120.0
+COMMAND_SECONDS = PROGRAM_SECONDS = 120.0
 
 
 def need_fuse() -> None:
@@ -36,6 +37,7 @@ class Mounted:
 
     def __init__(self, cluster: ClusterHarness, home: Path, *words: str, proxy: int = 1) -> None:
         """`words` are the command's own, after the folder."""
+        home.mkdir(exist_ok=True)
         self.folder = home / f"team-{proxy}"
         self._words = words
         self._home = home
@@ -101,3 +103,19 @@ class Mounted:
         if kernel.is_mounted(self.folder):
             kernel.unmount(self.folder, detach=True)
         self.kill()
+
+
+def said(*command: str | Path, cwd: Path | None = None) -> str:
+    """What a program prints; it must succeed."""
+    ended = subprocess.run(
+        list(map(str, command)), cwd=cwd, capture_output=True, text=True, timeout=PROGRAM_SECONDS, check=False
+    )
+    assert ended.returncode == 0, f"{command} ended with {ended.returncode}:\n{ended.stdout}{ended.stderr}"
+    return ended.stdout
+
+
+def refusal(call: Callable[[], object]) -> int | None:
+    """The number with which the system refuses a call."""
+    with pytest.raises(OSError) as refused:
+        call()
+    return refused.value.errno

@@ -5,9 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import random
-import subprocess
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,13 +14,12 @@ from lockstep_store.client.mount import kernel
 from lockstep_store.client.mount.timed_calls import DEADLINE_SECONDS
 from tests.cluster.cluster_harness import ClusterHarness
 from tests.cluster.conftest import MakeCluster
-from tests.cluster.mounts import Mounted, need_fuse
+from tests.cluster.mounts import Mounted, need_fuse, refusal, said
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.cluster
 
 MIB = 1024 * 1024
-PROGRAM_SECONDS = 120.0
 
 
 @pytest.fixture(autouse=True)
@@ -34,20 +31,6 @@ def _put(cluster: ClusterHarness, path: str, content: bytes, proxy: int = 1) -> 
     url = f"{cluster.proxy_urls[proxy - 1]}/api/v1/files/files/{path}"
     reply = cluster.session().put(url, data=content, timeout=60)
     assert reply.status_code in (200, 201), reply.text
-
-
-def _said(*command: str | Path, cwd: Path | None = None) -> str:
-    ended = subprocess.run(
-        list(map(str, command)), cwd=cwd, capture_output=True, text=True, timeout=PROGRAM_SECONDS, check=False
-    )
-    assert ended.returncode == 0, f"{command} ended with {ended.returncode}:\n{ended.stdout}{ended.stderr}"
-    return ended.stdout
-
-
-def _refusal(call: Callable[[], object]) -> int | None:
-    with pytest.raises(OSError) as refused:
-        call()
-    return refused.value.errno
 
 
 def _names(mounted: Mounted) -> list[str]:
@@ -67,15 +50,15 @@ def test_every_program_sees_the_files(shared_cluster: ClusterHarness, tmp_path: 
     assert mounted.run("mkdir", "seen/nothing here").returncode == 0
     (source / "nothing here").mkdir()
     with mounted:
-        assert _said("diff", "-r", source, mounted.folder) == ""
-        assert sorted(_said("ls", mounted.folder).split("\n")) == sorted(
+        assert said("diff", "-r", source, mounted.folder) == ""
+        assert sorted(said("ls", mounted.folder).split("\n")) == sorted(
             ["", "deep", "empty.txt", "large.bin", "many", "nothing here", "plain.txt"]
         )
-        listed = _said("find", ".", "-type", "f", cwd=mounted.folder).split()
-        assert sorted(listed) == sorted(_said("find", ".", "-type", "f", cwd=source).split())
-        assert "deep/ünïcode/日本語.txt" in _said("grep", "-rl", "the content", ".", cwd=mounted.folder)
-        _said("cp", "-r", mounted.folder, tmp_path / "copy")
-        assert _said("diff", "-r", source, tmp_path / "copy") == ""
+        listed = said("find", ".", "-type", "f", cwd=mounted.folder).split()
+        assert sorted(listed) == sorted(said("find", ".", "-type", "f", cwd=source).split())
+        assert "deep/ünïcode/日本語.txt" in said("grep", "-rl", "the content", ".", cwd=mounted.folder)
+        said("cp", "-r", mounted.folder, tmp_path / "copy")
+        assert said("diff", "-r", source, tmp_path / "copy") == ""
         assert (mounted.folder / "large.bin").stat().st_size == 30 * MIB
         space = os.statvfs(mounted.folder)
         assert 0 < space.f_bavail <= space.f_blocks
@@ -88,11 +71,11 @@ def test_nothing_can_be_changed(shared_cluster: ClusterHarness, tmp_path: Path) 
     _put(shared_cluster, "fixed/a.txt", b"as it was")
     with Mounted(shared_cluster, tmp_path, "fixed") as mounted:
         file = mounted.folder / "a.txt"
-        assert _refusal(lambda: file.write_text("other")) == errno.EROFS
-        assert _refusal(file.unlink) == errno.EROFS
-        assert _refusal(lambda: file.rename(mounted.folder / "b.txt")) == errno.EROFS
-        assert _refusal((mounted.folder / "folder").mkdir) == errno.EROFS
-        assert _refusal(lambda: os.utime(file)) == errno.EROFS
+        assert refusal(lambda: file.write_text("other")) == errno.EROFS
+        assert refusal(file.unlink) == errno.EROFS
+        assert refusal(lambda: file.rename(mounted.folder / "b.txt")) == errno.EROFS
+        assert refusal((mounted.folder / "folder").mkdir) == errno.EROFS
+        assert refusal(lambda: os.utime(file)) == errno.EROFS
         assert file.read_text() == "as it was"
 
 
@@ -142,9 +125,9 @@ def test_a_silent_proxy_is_an_error_and_never_a_hang(make_cluster: MakeCluster, 
         cluster.pause("client_proxy")
         try:
             began = time.monotonic()
-            assert _refusal(file.read_bytes) == errno.EHOSTDOWN
+            assert refusal(file.read_bytes) == errno.EHOSTDOWN
             assert time.monotonic() - began < 2 * DEADLINE_SECONDS
-            assert _refusal(file.read_bytes) == errno.EHOSTDOWN
+            assert refusal(file.read_bytes) == errno.EHOSTDOWN
         finally:
             cluster.resume("client_proxy")
         wait_until(lambda: _reads(file) == b"one", what="the proxy's return")

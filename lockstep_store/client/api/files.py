@@ -39,6 +39,9 @@ Versions = list[FileVersion]
 class FileCalls(ApiCaller):
     """Read, write, list, copy and restore. The default `bucket` is `files`, which all accounts share."""
 
+    upload_seconds = UPLOAD_SECONDS
+    """How long a write's reply may take after its last byte was sent."""
+
     def list_page(
         self,
         prefix: str = "",
@@ -252,7 +255,7 @@ class FileCalls(ApiCaller):
 
     def _write(self, bucket: str, path: str, body: Body, headers: dict[str, str]) -> Saved:
         response = self.transport.request(
-            "PUT", file_address(bucket, path), headers=headers, body=body, read_seconds=UPLOAD_SECONDS
+            "PUT", file_address(bucket, path), headers=headers, body=body, read_seconds=self.upload_seconds
         )
         return self._saved(response)
 

@@ -14,10 +14,13 @@ import click
 from lockstep_store.client.cli.command import App, Command, pass_app
 from lockstep_store.client.cli.names import Name, NameType
 from lockstep_store.client.local_storage import local_problem
+from lockstep_store.client.mount.chunk_cache import ChunkCache
+from lockstep_store.client.mount.unsaved import Unsaved
 from lockstep_store.wire.errors import SetupError
 from lockstep_store.wire.names import FILES_BUCKET
 
 CACHE_MIB = 1024
+LOCK_WAIT_SECONDS = 2.0
 START_SECONDS = 60.0
 LOOK_SECONDS = 0.02
 
@@ -25,6 +28,16 @@ LOOK_SECONDS = 0.02
 @click.command(cls=Command)
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
 @click.argument("name", required=False, type=NameType(empty=True))
+@click.option("--writable", is_flag=True, help="Let programs also change the files.")
+@click.option(
+    "--wait",
+    "wait_seconds",
+    type=click.FloatRange(0, 60),
+    default=LOCK_WAIT_SECONDS,
+    show_default=True,
+    metavar="SECONDS",
+    help="With --writable: how long opening a file waits for the lock that somebody else holds.",
+)
 @click.option("--foreground", is_flag=True, help="Stay in front until Ctrl-C, and write the log to the terminal.")
 @click.option(
     "--cache-size",
@@ -36,8 +49,16 @@ LOOK_SECONDS = 0.02
     help="How much of what was read is kept on this machine's disk.",
 )
 @pass_app
-def mount(app: App, folder: Path, name: Name | None, foreground: bool, cache_mib: int) -> None:
-    """Show the cluster's files in FOLDER, for every program of this machine, read-only.
+def mount(
+    app: App,
+    folder: Path,
+    name: Name | None,
+    writable: bool,
+    wait_seconds: float,
+    foreground: bool,
+    cache_mib: int,
+) -> None:
+    """Show the cluster's files in FOLDER, for every program of this machine.
 
     Shows the bucket `files`, or the bucket or folder that NAME names (`album:`, `plans`, `album:2026`). FOLDER is
     created if it does not exist, and must be empty. Ends with `lockstep unmount FOLDER`.
@@ -51,19 +72,20 @@ def mount(app: App, folder: Path, name: Name | None, foreground: bool, cache_mib
     api = mounted_folder.impatient(app.api().transport)
     mounted_folder.check_source(api, source.bucket, prefix)
     own = mounted_folder.cache_folder(app.environment, place)
+    unsaved = mounted_folder.state_folder(app.environment, place)
     if not foreground:
-        _start_in_background(app, place, source, cache_mib, own)
+        options = ["--cache-size", str(cache_mib), *(["--writable", "--wait", str(wait_seconds)] if writable else [])]
+        _start_in_background(app, place, source, options, own / "log")
         shown = str(source) if source.path else f"the bucket {source.bucket}"
         app.show(f"mounted {shown} at {place}: unmount it with `lockstep unmount {folder}`", {"folder": str(place)})
         return
-    from lockstep_store.client.mount.chunk_cache import ChunkCache
-
     logging.basicConfig(format="%(asctime)s %(message)s", level=logging.WARNING)
     try:
         cache = ChunkCache(own / "chunks", cache_mib * 1024 * 1024)
+        writing = mounted_folder.HowToWrite(Unsaved(unsaved), wait_seconds) if writable else None
     except OSError as error:
-        raise local_problem("use the folder", own, error) from error
-    mounted_folder.serve(api, source.bucket, prefix, place, cache=cache, log_in_again=app.credential)
+        raise local_problem("use the folder", Path(error.filename or own), error) from error
+    mounted_folder.serve(api, source.bucket, prefix, place, cache=cache, log_in_again=app.credential, writing=writing)
 
 
 @click.command(cls=Command)
@@ -98,16 +120,15 @@ def _mount_point(folder: Path) -> Path:
     return place
 
 
-def _start_in_background(app: App, place: Path, source: Name, cache_mib: int, own: Path) -> None:
+def _start_in_background(app: App, place: Path, source: Name, options: list[str], log_file: Path) -> None:
     """Start the command that serves the folder, and return once it is mounted."""
     from lockstep_store.client.mount import kernel
 
     given = [word for key, value in app.options.items() if value is not None for word in (f"--{key}", value)]
     command = [sys.executable, "-P", "-m", "lockstep_store.client.cli", *given, "mount", "--foreground"]
-    command += ["--cache-size", str(cache_mib), "--", str(place), f"{source.bucket}:{source.path}"]
-    log_file = own / "log"
+    command += [*options, "--", str(place), f"{source.bucket}:{source.path}"]
     try:
-        own.mkdir(mode=0o700, parents=True, exist_ok=True)
+        log_file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with log_file.open("ab") as log:
             began = log.tell()
             child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)

@@ -28,19 +28,21 @@ def check_usable() -> None:
         raise SetupError(f"this machine has no {DEVICE}: load the kernel's module with `modprobe fuse`")
 
 
-def serve(operations: ReadOperations, folder: Path, name: str) -> None:
+def serve(operations: ReadOperations, folder: Path, name: str, *, writable: bool = False) -> None:
     """Mount `folder`, and answer the kernel until it is unmounted or the process gets SIGINT or SIGTERM.
 
     The kernel caches nothing. Its cache of pages would mix the versions of a file that two programs have open, and one
     of names and attributes would hide other machines' changes. `name` is what `mount` and `df` show.
     """
     library = _library()
+    writing: dict[str, Any] = {"ro": not writable}
+    if writable and library.fuse_version_major == 2:  # libfuse 3 writes in large steps and truncates on open by itself
+        writing |= {"big_writes": True, "atomic_o_trunc": True, "hard_remove": True}
     with contextlib.suppress(RuntimeError):  # libfuse has printed why
         library.FUSE(
             operations,
             str(folder),
             foreground=True,
-            ro=True,
             fsname=name,
             subtype="lockstep",
             default_permissions=True,
@@ -49,6 +51,7 @@ def serve(operations: ReadOperations, folder: Path, name: str) -> None:
             attr_timeout=0,
             entry_timeout=0,
             negative_timeout=0,
+            **writing,
         )
 
 

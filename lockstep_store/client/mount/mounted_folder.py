@@ -6,6 +6,7 @@ import hashlib
 import logging
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from lockstep_store.client.api.calls import ApiCalls
@@ -15,9 +16,13 @@ from lockstep_store.client.mount.chunk_cache import ChunkCache
 from lockstep_store.client.mount.contents import Contents
 from lockstep_store.client.mount.feed import ChangeFeed
 from lockstep_store.client.mount.operations import ReadOperations
+from lockstep_store.client.mount.saver import Saver
 from lockstep_store.client.mount.space import Space
 from lockstep_store.client.mount.timed_calls import TimedCalls
 from lockstep_store.client.mount.tree import Tree
+from lockstep_store.client.mount.unsaved import Unsaved
+from lockstep_store.client.mount.workspace import Workspace
+from lockstep_store.client.mount.write_operations import WriteOperations
 from lockstep_store.runtime.jobs import BackgroundJob
 from lockstep_store.wire.errors import NotFound
 from lockstep_store.wire.messages.base import MAX_LISTING
@@ -26,13 +31,22 @@ from lockstep_store.wire.messages.files import ListReply
 log = logging.getLogger("lockstep.mount")
 
 READ_SECONDS = 8.0
+UPLOAD_SECONDS = 20.0
 PAUSES_SECONDS = (0.3,)
 """One retry: programs wait for a mounted folder, and no request may outlast the deadline by much."""
 
 
+@dataclass(frozen=True)
+class HowToWrite:
+    """How a folder is written: where unsaved content is kept, and how long to wait for another's lock."""
+
+    unsaved: Unsaved
+    wait_seconds: float
+
+
 def impatient(transport: ApiTransport) -> ApiCalls:
     """The calls of the same person to the same proxy, which give up sooner than people's commands."""
-    return ApiCalls(
+    api = ApiCalls(
         ApiTransport(
             transport.url,
             transport.ca_file,
@@ -41,6 +55,8 @@ def impatient(transport: ApiTransport) -> ApiCalls:
             pauses_seconds=PAUSES_SECONDS,
         )
     )
+    api.upload_seconds = UPLOAD_SECONDS
+    return api
 
 
 def check_source(api: ApiCalls, bucket: str, prefix: str) -> None:
@@ -50,10 +66,19 @@ def check_source(api: ApiCalls, bucket: str, prefix: str) -> None:
         raise NotFound(f"{bucket}:{prefix} does not exist: create it with `lockstep mkdir`")
 
 
+def state_folder(environment: Mapping[str, str], folder: Path) -> Path:
+    """Where unsaved content and the log of the mounted `folder` are kept on this machine."""
+    return _own_folder(environment, folder, "XDG_STATE_HOME", ".local/state")
+
+
 def cache_folder(environment: Mapping[str, str], folder: Path) -> Path:
     """Where the content that was read in the mounted `folder` is kept on this machine."""
-    base = environment.get("XDG_CACHE_HOME")
-    home = Path(base) if base else Path(environment.get("HOME", "~")).expanduser() / ".cache"
+    return _own_folder(environment, folder, "XDG_CACHE_HOME", ".cache")
+
+
+def _own_folder(environment: Mapping[str, str], folder: Path, variable: str, default: str) -> Path:
+    base = environment.get(variable)
+    home = Path(base) if base else Path(environment.get("HOME", "~")).expanduser() / default
     own = hashlib.sha256(os.fsencode(folder)).hexdigest()[:12]
     return home / "lockstep" / f"mount-{own}"
 
@@ -66,6 +91,7 @@ def serve(
     *,
     cache: ChunkCache,
     log_in_again: Callable[[], str],
+    writing: HowToWrite | None = None,
 ) -> None:
     """Mount `folder` and serve it until it is unmounted. `log_in_again` returns the person's present credential."""
     calls = TimedCalls()
@@ -84,10 +110,17 @@ def serve(
     tree = Tree(list_page, prefix)
     feed = ChangeFeed(api.changes, bucket, tree, on_trouble=tell, log_in_again=renew)
     tree.is_fresh = feed.is_fresh
-    operations = ReadOperations(tree, Contents(api, bucket, calls, cache), Space(api, bucket, calls))
+    contents, space = Contents(api, bucket, calls, cache), Space(api, bucket, calls)
+    operations = ReadOperations(tree, contents, space)
+    if writing is not None:
+        for place in writing.unsaved.keep_what_was_left():
+            log.warning("an earlier mount ended before it saved a file; what was written is in %s", place)
+        saver = Saver(api, bucket, calls, writing.wait_seconds)
+        workspace = Workspace(api, bucket, calls, tree, contents, saver, writing.unsaved)
+        operations = WriteOperations(tree, contents, space, workspace, api, bucket, calls)
     job = BackgroundJob("mount-changes", feed.step).start()
     try:
-        kernel.serve(operations, folder, f"lockstep:{bucket}")
+        kernel.serve(operations, folder, f"lockstep:{bucket}", writable=writing is not None)
     finally:
         job.stop(timeout=0.0)
         calls.close()

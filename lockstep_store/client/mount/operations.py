@@ -16,12 +16,14 @@ import stat
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import Concatenate, ParamSpec, TypeVar
+from typing import Concatenate, NamedTuple, ParamSpec, TypeVar
 
+from lockstep_store.client.mount.attributes import mode_of, modified_ns
 from lockstep_store.client.mount.contents import Contents, PinnedFile
 from lockstep_store.client.mount.errnos import QUIET, number_of
 from lockstep_store.client.mount.space import Space
-from lockstep_store.client.mount.tree import FOLDER, Entry, Tree, modified_ns
+from lockstep_store.client.mount.tree import Tree
+from lockstep_store.client.mount.working_file import SpoolReader, WorkingFile
 from lockstep_store.wire.errors import LockstepError
 
 log = logging.getLogger("lockstep.mount")
@@ -32,17 +34,19 @@ SECTOR_BYTES = 512
 NAME_BYTES = 255
 ROOT_INODE = 1
 
+Listed = tuple[str, dict[str, int], int]
 P = ParamSpec("P")
 T = TypeVar("T")
+Self = TypeVar("Self")
 
 
-def _answering(
-    method: Callable[Concatenate[ReadOperations, str, P], T],
-) -> Callable[Concatenate[ReadOperations, str, P], T]:
+def answering(
+    method: Callable[Concatenate[Self, str, P], T],
+) -> Callable[Concatenate[Self, str, P], T]:
     """Turn the cluster's errors into numbers, and explain in the log those that a number does not."""
 
     @functools.wraps(method)
-    def answer(self: ReadOperations, path: str, /, *args: P.args, **kwargs: P.kwargs) -> T:
+    def answer(self: Self, path: str, /, *args: P.args, **kwargs: P.kwargs) -> T:
         try:
             return method(self, path, *args, **kwargs)
         except LockstepError as error:
@@ -54,11 +58,20 @@ def _answering(
     return answer
 
 
+class Handle(NamedTuple):
+    """What one program has opened."""
+
+    file: PinnedFile | WorkingFile | SpoolReader
+    is_append: bool = False
+
+
 class ReadOperations:
     """A mounted folder that can only be read."""
 
     use_ns = True
     """Times are whole nanoseconds."""
+    file_bits = 0o555
+    """Which permissions files and folders can have."""
 
     def __init__(self, tree: Tree, contents: Contents, space: Space) -> None:
         self._tree = tree
@@ -68,52 +81,51 @@ class ReadOperations:
         self._owner = {"st_uid": os.getuid(), "st_gid": os.getgid()}
         self._guard = threading.Lock()
         self._numbers = itertools.count(1)
-        self._open: dict[int, PinnedFile] = {}
+        self._open: dict[int, Handle] = {}
 
-    @_answering
+    @answering
     def getattr(self, path: str, handle: int | None = None) -> dict[str, int]:
         """The attributes of a file or folder."""
-        return self._attributes(path, self._tree.lookup(_relative(path)))
+        file = self._tree.lookup(relative_path(path)).file
+        if file is not None:
+            mode = mode_of(file) if file.readable else 0
+            return self._file_attributes(path, file.size, modified_ns(file), mode)
+        times = dict.fromkeys(("st_atime", "st_mtime", "st_ctime"), self._mounted_ns)
+        own = {"st_mode": stat.S_IFDIR | (0o755 & self.file_bits), "st_ino": inode_of(path), "st_nlink": 2}
+        return {**self._owner, **times, **own}
 
-    @_answering
-    def readdir(self, path: str, handle: int | None = None) -> Iterator[tuple[str, dict[str, int], int]]:
+    @answering
+    def readdir(self, path: str, handle: int | None = None) -> Iterator[Listed]:
         """The names in a folder."""
-        found = self._tree.list(_relative(path))
-        own, below = _kind(path, FOLDER), path.rstrip("/")
-        named = ((name, _kind(f"{below}/{name}", entry), 0) for name, entry in found)
-        return iter([(".", own, 0), ("..", own, 0), *named])
+        found = self._tree.list(relative_path(path))
+        named = (listed(path, name, is_folder=entry.is_folder) for name, entry in found)
+        return iter([*(listed(path, name, is_folder=True) for name in (".", "..")), *named])
 
-    @_answering
+    @answering
     def open(self, path: str, flags: int) -> int:
         """Open a file at its current version; returns the handle."""
         if flags & (os.O_WRONLY | os.O_RDWR):
             raise OSError(errno.EROFS, os.strerror(errno.EROFS))
-        relative = _relative(path)
-        entry = self._tree.lookup(relative)
-        if entry.file is None:
+        relative = relative_path(path)
+        known = self._tree.lookup(relative).file
+        if known is None:
             raise OSError(errno.EISDIR, os.strerror(errno.EISDIR))
-        opened = self._contents.open(self._tree.key(relative), entry.file)
-        if opened.file.version != entry.file.version:
+        opened = self._contents.open(self._tree.key(relative), known)
+        if opened.file.version != known.version:
             self._tree.doubt(relative)
-        with self._guard:
-            handle = next(self._numbers)
-            self._open[handle] = opened
-        return handle
+        return self._add(Handle(opened))
 
-    @_answering
+    @answering
     def read(self, path: str, size: int, offset: int, handle: int) -> bytes:
         """Up to `size` bytes at `offset`."""
-        with self._guard:
-            opened = self._open[handle]
-        return opened.read(offset, size)
+        return self._handle(handle).file.read(offset, size)
 
     def release(self, path: str, handle: int) -> int:
         """Forget an open file."""
-        with self._guard:
-            self._open.pop(handle, None)
+        self._drop(handle)
         return 0
 
-    @_answering
+    @answering
     def statfs(self, path: str) -> dict[str, int]:
         """The space that quotas and the file servers' disks leave."""
         total, free = self._space.look()
@@ -126,26 +138,35 @@ class ReadOperations:
             "f_namemax": NAME_BYTES,
         }
 
-    def _attributes(self, path: str, entry: Entry) -> dict[str, int]:
-        file = entry.file
-        if file is None:
-            times = dict.fromkeys(("st_atime", "st_mtime", "st_ctime"), self._mounted_ns)
-            return {**self._owner, **times, **_kind(path, entry), "st_mode": stat.S_IFDIR | 0o555, "st_nlink": 2}
+    def _add(self, opened: Handle) -> int:
+        with self._guard:
+            handle = next(self._numbers)
+            self._open[handle] = opened
+        return handle
+
+    def _handle(self, handle: int) -> Handle:
+        with self._guard:
+            return self._open[handle]
+
+    def _drop(self, handle: int) -> Handle | None:
+        with self._guard:
+            return self._open.pop(handle, None)
+
+    def _file_attributes(self, path: str, size: int, at_ns: int, mode: int) -> dict[str, int]:
+        """A time of change of its own would not survive the save of a file: tools such as Git compare it."""
         return {
             **self._owner,
-            **_kind(path, entry),
-            "st_mode": stat.S_IFREG | (0o444 if file.readable else 0),
+            **dict.fromkeys(("st_atime", "st_mtime", "st_ctime"), at_ns),
+            "st_mode": stat.S_IFREG | (mode & self.file_bits),
+            "st_ino": inode_of(path),
             "st_nlink": 1,
-            "st_size": file.size,
+            "st_size": size,
             "st_blksize": BLOCK_BYTES,
-            "st_blocks": -(-file.size // SECTOR_BYTES),
-            "st_atime": modified_ns(file),
-            "st_mtime": modified_ns(file),
-            "st_ctime": int(file.created_at * 1e9),
+            "st_blocks": -(-size // SECTOR_BYTES),
         }
 
 
-def _relative(path: str) -> str:
+def relative_path(path: str) -> str:
     """The path as the tree has it. No file of the cluster has a name that is not UTF-8."""
     try:
         path.encode("utf-8")
@@ -154,8 +175,13 @@ def _relative(path: str) -> str:
     return path.strip("/")
 
 
-def _kind(path: str, entry: Entry) -> dict[str, int]:
-    """The type, and an inode number that stays the same for a path: tools such as Git compare it."""
+def inode_of(path: str) -> int:
+    """A number that stays the same for a path: tools such as Git compare it."""
     own = hashlib.blake2b(path.encode("utf-8"), digest_size=8).digest()
-    number = ROOT_INODE if path == "/" else int.from_bytes(own, "big") >> 1
-    return {"st_mode": stat.S_IFDIR if entry.is_folder else stat.S_IFREG, "st_ino": number}
+    return ROOT_INODE if path == "/" else int.from_bytes(own, "big") >> 1
+
+
+def listed(folder: str, name: str, *, is_folder: bool) -> Listed:
+    """One name of a folder, as the kernel takes it."""
+    path = folder if name in (".", "..") else f"{folder.rstrip('/')}/{name}"
+    return name, {"st_mode": stat.S_IFDIR if is_folder else stat.S_IFREG, "st_ino": inode_of(path)}, 0

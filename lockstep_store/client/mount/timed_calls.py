@@ -18,13 +18,14 @@ REFUSING_SECONDS = 2.0
 """After a request without a reply, others are refused at once for this time: a listing asks for many files."""
 REQUESTS = 16
 FETCHES = 6
+SAVES = 8
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
 class TimedCalls:
-    """Two pools: one for requests that come back at once, one for content, which may take its time."""
+    """Three pools: for requests that come back at once, for content that is read, and for saves."""
 
     def __init__(
         self, *, deadline_seconds: float = DEADLINE_SECONDS, monotonic: Callable[[], float] = time.monotonic
@@ -34,23 +35,35 @@ class TimedCalls:
         self._refused_until = float("-inf")
         self._requests = ThreadPoolExecutor(REQUESTS, "mount-request")
         self._fetches = ThreadPoolExecutor(FETCHES, "mount-fetch")
+        self._saves = ThreadPoolExecutor(SAVES, "mount-save")
 
     def run(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Return what `call` returns. PeerUnreachable after the deadline, or shortly after another one's."""
-        self.check_reachable()
-        return self.wait(self._requests.submit(call, *args, **kwargs))
+        return self.wait(self.begin(call, *args, **kwargs))
 
     def fetch(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """Begin to fetch content; `wait` for parts of it."""
         self.check_reachable()
         return self._fetches.submit(call, *args, **kwargs)
 
-    def wait(self, future: Future[T], progress: Callable[[], int] = lambda: 0) -> T:
-        """Return the result. PeerUnreachable if it does not come, and `progress` does not change, for the deadline."""
+    def save(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Return what `call` returns, which has a deadline of its own: a save under way must not go on unseen."""
+        return self._saves.submit(call, *args, **kwargs).result()
+
+    def begin(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        """Begin a request; `wait` for its result."""
+        self.check_reachable()
+        return self._requests.submit(call, *args, **kwargs)
+
+    def wait(self, future: Future[T], progress: Callable[[], int] = lambda: 0, *, patience_seconds: float = 0.0) -> T:
+        """Return the result. PeerUnreachable if it does not come, and `progress` does not change, for the deadline.
+
+        `patience_seconds` are added to the deadline.
+        """
         while True:
             before = progress()
             try:
-                return future.result(self._deadline)
+                return future.result(self._deadline + patience_seconds)
             except TimeoutError:
                 if progress() != before:
                     continue
@@ -74,6 +87,7 @@ class TimedCalls:
         """Begin nothing more; what is under way ends by itself."""
         self._requests.shutdown(wait=False, cancel_futures=True)
         self._fetches.shutdown(wait=False, cancel_futures=True)
+        self._saves.shutdown(wait=True)
 
     def _refuse(self) -> None:
         self._refused_until = self._monotonic() + REFUSING_SECONDS

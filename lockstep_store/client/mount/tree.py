@@ -17,7 +17,6 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from decimal import Decimal
 from typing import NamedTuple, Protocol
 
 from lockstep_store.wire.errors import NotFound
@@ -156,11 +155,13 @@ class Tree:
             return
         parts = change.path[len(self._prefix) :].split("/")
         with self._guard:
+            stays = self._has_others("/".join(parts[:-1]), parts[-1])
             for depth, name in enumerate(parts):
                 folder = "/".join(parts[:depth])
+                leaf = depth == len(parts) - 1
                 for listing in self._known(folder):
-                    if can_show(name):
-                        listing.apply(name, change, leaf=depth == len(parts) - 1)
+                    if can_show(name) and (leaf or not stays or listing.entries.get(name) != FOLDER):
+                        listing.apply(name, change, leaf=leaf)
                 self._drop_if_doubtful(folder)
 
     def doubt(self, path: str) -> None:
@@ -169,6 +170,32 @@ class Tree:
         with self._guard:
             for listing in self._known(folder):
                 listing.doubt(name)
+
+    def note(self, path: str, entry: Entry | None) -> None:
+        """Know of a change that this machine made, before the journal tells of it. None: the name is gone."""
+        parts = path.split("/")
+        with self._guard:
+            for depth, name in enumerate(parts):
+                for listing in self._known("/".join(parts[:depth])):
+                    if depth == len(parts) - 1:
+                        listing.entries[name] = entry
+                        listing.unsure.pop(name, None)
+                    elif entry is not None:
+                        listing.entries[name] = FOLDER
+
+    def is_alone(self, path: str) -> bool:
+        """Whether a folder has no other name than this one, as far as is known."""
+        folder, _, name = path.rpartition("/")
+        with self._guard:
+            return not self._has_others(folder, name)
+
+    def _has_others(self, folder: str, name: str) -> bool:
+        listing = self._listings.get(folder)
+        if listing is None:
+            return False
+        return any(
+            entry is not None and at != name and at not in listing.unsure for at, entry in listing.entries.items()
+        )
 
     def forget(self) -> None:
         """Drop everything, also what is being fetched: changes may have been missed."""
@@ -270,12 +297,3 @@ class Tree:
     def _drop_if_doubtful(self, folder: str) -> None:
         if folder in self._listings and len(self._listings[folder].unsure) > MAX_UNSURE:
             del self._listings[folder]
-
-
-def modified_ns(file: FileVersion) -> int:
-    """When a file was modified, in nanoseconds: as its writer said (rclone and s3fs do), or else when it was saved."""
-    with contextlib.suppress(KeyError, ValueError, ArithmeticError):
-        stated = int(Decimal(file.metadata["mtime"]) * 1_000_000_000)
-        if 0 <= stated < 1 << 63:
-            return stated
-    return int(file.created_at * 1e9)

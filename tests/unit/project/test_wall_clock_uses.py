@@ -13,6 +13,8 @@ SHOWN = "a time that people are shown"
 CONDITIONS = "bucket policies may have conditions on the date, as S3's have"
 USES = {
     "lockstep_store/client/mount/operations.py": "shown: the times of folders are when they were mounted",
+    "lockstep_store/client/mount/working_file.py": "shown: when a file was modified",
+    "lockstep_store/client/mount/write_operations.py": "shown: when a file was modified",
     "lockstep_store/client/cli/locks.py": SHOWN,
     "lockstep_store/client/menu/state_requests.py": SHOWN,
     "client_proxy/doors/s3/events/access_log.py": SHOWN,

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from lockstep_store.client.client import Client
 from lockstep_store.client.mount.chunk_cache import ChunkCache
 from lockstep_store.client.mount.contents import Contents
 from lockstep_store.client.mount.feed import ChangeFeed
 from lockstep_store.client.mount.operations import ReadOperations
+from lockstep_store.client.mount.saver import Saver
 from lockstep_store.client.mount.space import Space
 from lockstep_store.client.mount.timed_calls import TimedCalls
 from lockstep_store.client.mount.tree import Tree
+from lockstep_store.client.mount.unsaved import Unsaved
+from lockstep_store.client.mount.workspace import Workspace
+from lockstep_store.client.mount.write_operations import WriteOperations
 from lockstep_store.wire.messages.base import MAX_LISTING
 from lockstep_store.wire.messages.files import ListReply
 from tests.fakes.clock import ManualClock
@@ -17,7 +23,10 @@ from tests.fakes.rest import RestServer
 
 
 class MountRig:
-    """A mount of `prefix` in the bucket `files`. `troubles`: what its feed told."""
+    """A mount of `prefix` in the bucket `files`, read-only (`operations`) and writable (`writing`).
+
+    `troubles`: what its feed told. `folder`: where unsaved content is kept.
+    """
 
     def __init__(
         self,
@@ -26,6 +35,7 @@ class MountRig:
         calls: TimedCalls,
         cache: ChunkCache,
         clock: ManualClock,
+        folder: Path,
         prefix: str = "",
     ) -> None:
         self.server = server
@@ -47,6 +57,13 @@ class MountRig:
         self.tree.is_fresh = self.feed.is_fresh
         self.contents = Contents(api, "files", calls, cache)
         self.operations = ReadOperations(self.tree, self.contents, Space(api, "files", calls))
+        self.unsaved = Unsaved(folder)
+        self.workspace = Workspace(
+            api, "files", calls, self.tree, self.contents, Saver(api, "files", calls, 0.0), self.unsaved
+        )
+        self.writing = WriteOperations(
+            self.tree, self.contents, Space(api, "files", calls), self.workspace, api, "files", calls
+        )
         self.feed.step()
 
     def list_page(self, prefix: str, *, delimiter: str = "", limit: int = MAX_LISTING, cursor: str = "") -> ListReply:

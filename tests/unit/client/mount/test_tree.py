@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from lockstep_store.client.mount import tree as tree_module
-from lockstep_store.client.mount.tree import Tree, can_show, modified_ns
+from lockstep_store.client.mount.tree import Tree, can_show
 from lockstep_store.wire.errors import NotFound
 from lockstep_store.wire.messages.base import MAX_LISTING
 from lockstep_store.wire.messages.files import ListReply
@@ -213,17 +213,3 @@ def test_only_what_is_below_the_prefix_is_shown(rig: MountRig) -> None:
     tree = Tree(rig.list_page, "plans/", is_fresh=rig.feed.is_fresh, monotonic=rig.clock.monotonic)
     assert [name for name, _ in tree.list("")] == ["a"]
     assert tree.key("a") == "plans/a"
-
-
-@pytest.mark.parametrize(
-    ("said", "expected"),
-    [
-        ("1700000000.25", 1_700_000_000_250_000_000),
-        ("1700000000", 1_700_000_000_000_000_000),
-        *[(nonsense, None) for nonsense in ("soon", "NaN", "-Infinity", "-1", "1e400")],
-    ],
-)
-def test_the_time_that_a_writer_stated_is_shown(rig: MountRig, said: str, expected: int | None) -> None:
-    """rclone and s3fs store the file's own time; otherwise it is the time of the save."""
-    saved = rig.api.put("a", b"", metadata={"mtime": said}).version
-    assert modified_ns(saved) == (expected if expected is not None else int(saved.created_at * 1e9))

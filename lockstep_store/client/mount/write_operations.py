@@ -1,0 +1,225 @@
+"""What the kernel asks of a mounted folder that can be written."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from lockstep_store.client.api.calls import ApiCalls
+from lockstep_store.client.mount.attributes import PLAIN_MODE, kept_mode, mode_of
+from lockstep_store.client.mount.contents import Contents, PinnedFile
+from lockstep_store.client.mount.operations import Handle, Listed, ReadOperations, answering, listed, relative_path
+from lockstep_store.client.mount.space import Space
+from lockstep_store.client.mount.timed_calls import TimedCalls
+from lockstep_store.client.mount.tree import FOLDER, Entry, Tree, can_show
+from lockstep_store.client.mount.working_file import SpoolReader, WorkingFile
+from lockstep_store.client.mount.workspace import Workspace
+from lockstep_store.wire.errors import NotFound
+from lockstep_store.wire.names import check_path
+
+
+class WriteOperations(ReadOperations):
+    """A mounted folder for reading and writing."""
+
+    file_bits = 0o777
+    flag_nullpath_ok = True
+    """With libfuse 2: files that were removed while they are open are asked for without a path."""
+
+    def __init__(
+        self,
+        tree: Tree,
+        contents: Contents,
+        space: Space,
+        workspace: Workspace,
+        api: ApiCalls,
+        bucket: str,
+        calls: TimedCalls,
+    ) -> None:
+        super().__init__(tree, contents, space)
+        self._workspace = workspace
+        self._api = api
+        self._bucket = bucket
+        self._calls = calls
+
+    @answering
+    def getattr(self, path: str, handle: int | None = None) -> dict[str, int]:
+        opened = self._handle(handle).file if handle is not None else None
+        file = (
+            opened if isinstance(opened, WorkingFile) else self._workspace.find(relative_path(path)) if path else None
+        )
+        if file is None and not path and isinstance(opened, PinnedFile):  # removed, and still open
+            return self._file_attributes("", opened.file.size, self._mounted_ns, PLAIN_MODE)
+        if file is None:
+            return super().getattr(path, handle)
+        return self._file_attributes(f"/{file.path}", file.size, file.modified_ns, file.mode)
+
+    @answering
+    def readdir(self, path: str, handle: int | None = None) -> Iterator[Listed]:
+        saved = list(super().readdir(path, handle))
+        names = {name for name, _, _ in saved}
+        new = [name for name in self._workspace.new_names(relative_path(path)) if name not in names]
+        return iter([*saved, *(listed(path, name, is_folder=False) for name in new)])
+
+    @answering
+    def open(self, path: str, flags: int) -> int:
+        relative = relative_path(path)
+        if not flags & (os.O_WRONLY | os.O_RDWR):
+            own = self._workspace.find(relative)
+            reader = own.reader() if own is not None and own.is_dirty else None
+            return super().open(path, flags) if reader is None else self._add(Handle(reader))
+        if self._workspace.find(relative) is None and self._tree.lookup(relative).is_folder:
+            raise OSError(errno.EISDIR, os.strerror(errno.EISDIR))
+        file = self._workspace.open(relative, truncate=bool(flags & os.O_TRUNC))
+        return self._add(Handle(file, is_append=bool(flags & os.O_APPEND)))
+
+    @answering
+    def create(self, path: str, mode: int, flags: int) -> int:
+        relative = relative_path(path)
+        if not can_show(relative.rpartition("/")[2]):
+            raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
+        check_path(self._tree.key(relative))
+        file = self._workspace.create(relative, mode)
+        return self._add(Handle(file, is_append=bool(flags & os.O_APPEND)))
+
+    @answering
+    def write(self, path: str, data: bytes, offset: int, handle: int) -> int:
+        opened = self._handle(handle)
+        assert isinstance(opened.file, WorkingFile)
+        return self._workspace.write(opened.file, data, None if opened.is_append else offset)
+
+    @answering
+    def truncate(self, path: str, length: int, handle: int | None = None) -> int:
+        file = self._working(handle)
+        if file is not None:
+            self._workspace.truncate(file, length)
+            return 0
+        opened = self._workspace.open(relative_path(path), truncate=False)
+        try:
+            self._workspace.truncate(opened, length)
+            self._workspace.flush(opened)
+        finally:
+            self._workspace.close(opened)
+        return 0
+
+    @answering
+    def flush(self, path: str, handle: int) -> int:
+        opened = self._handle(handle)
+        if isinstance(opened.file, WorkingFile):
+            self._workspace.flush(opened.file)
+        return 0
+
+    @answering
+    def fsync(self, path: str, data_only: int, handle: int) -> int:
+        opened = self._handle(handle)
+        if isinstance(opened.file, WorkingFile):
+            self._workspace.sync(opened.file)
+        return 0
+
+    @answering
+    def release(self, path: str, handle: int) -> int:
+        opened = self._drop(handle)
+        if opened is not None and isinstance(opened.file, SpoolReader):
+            opened.file.close()
+        if opened is not None and isinstance(opened.file, WorkingFile):
+            self._workspace.close(opened.file)
+        return 0
+
+    @answering
+    def unlink(self, path: str) -> int:
+        self._workspace.remove(relative_path(path))
+        return 0
+
+    @answering
+    def mkdir(self, path: str, mode: int) -> int:
+        relative = relative_path(path)
+        if not can_show(relative.rpartition("/")[2]):
+            raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
+        self._calls.run(self._api.create_folder, self._tree.key(relative), bucket=self._bucket)
+        self._tree.note(relative, FOLDER)
+        return 0
+
+    @answering
+    def rmdir(self, path: str) -> int:
+        relative = relative_path(path)
+        if self._tree.list(relative) or self._workspace.is_busy(relative):
+            raise OSError(errno.ENOTEMPTY, os.strerror(errno.ENOTEMPTY))
+        # Only the folder's own object: a file that somebody has saved in it meanwhile stays.
+        self._calls.run(self._api.delete, f"{self._tree.key(relative)}/", bucket=self._bucket)
+        self._tree.note(relative, None)
+        return 0
+
+    @answering
+    def rename(self, old: str, new: str) -> int:
+        source, target = relative_path(old), relative_path(new)
+        check_path(self._tree.key(target))
+        replaced = self._entry(target)
+        is_folder = self._workspace.find(source) is None and self._tree.lookup(source).is_folder
+        if replaced is not None and replaced.is_folder != is_folder:
+            number = errno.ENOTDIR if is_folder else errno.EISDIR
+            raise OSError(number, os.strerror(number))
+        if not is_folder:
+            self._workspace.rename(source, target)
+            return 0
+        if self._workspace.is_busy(source):
+            raise OSError(errno.EBUSY, os.strerror(errno.EBUSY))
+        if replaced is not None:
+            self.rmdir(new)
+        self._calls.run(self._api.move_folder, self._tree.key(source), self._tree.key(target), bucket=self._bucket)
+        self._tree.forget()
+        return 0
+
+    @answering
+    def chmod(self, path: str, mode: int) -> int:
+        """Only whether a file is executable is kept."""
+        relative = relative_path(path)
+        file, entry = self._workspace.find(relative), self._entry(relative)
+        if file is not None or (entry is not None and entry.file and kept_mode(mode) != mode_of(entry.file)):
+            self._workspace.restate(relative, entry or FOLDER, mode=kept_mode(mode))
+        return 0
+
+    @answering
+    def chown(self, path: str, uid: int, gid: int) -> int:
+        """Files belong to who mounted the folder."""
+        if uid not in (-1, self._owner["st_uid"]) or gid not in (-1, self._owner["st_gid"]):
+            raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+        return 0
+
+    @answering
+    def utimens(self, path: str, times: tuple[int, int] | None = None) -> int:
+        """Only the time of modification is kept."""
+        relative = relative_path(path)
+        at_ns = time.time_ns() if times is None else times[1]
+        self._workspace.restate(relative, self._entry(relative) or FOLDER, at_ns=at_ns)
+        return 0
+
+    @answering
+    def flock(self, path: str, handle: int, operation: int) -> int:
+        """Refused: granted by the kernel alone, it would not hold for other machines."""
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    @answering
+    def lock(self, path: str, handle: int, command: int, lock: Any) -> int:
+        """Refused, as `flock` is."""
+        if lock.contents.l_type == fcntl.F_UNLCK:
+            return 0
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    def destroy(self, path: str) -> None:
+        """The folder was unmounted."""
+        self._workspace.close_all()
+
+    def _entry(self, path: str) -> Entry | None:
+        try:
+            return self._tree.lookup(path)
+        except NotFound:
+            return None
+
+    def _working(self, handle: int | None) -> WorkingFile | None:
+        if handle is None:
+            return None
+        file = self._handle(handle).file
+        return file if isinstance(file, WorkingFile) else None

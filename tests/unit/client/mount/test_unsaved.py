@@ -1,0 +1,48 @@
+"""Content that is not in the cluster is never lost."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from lockstep_store.client.mount.unsaved import Unsaved
+
+
+def _files(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+def test_what_was_saved_leaves_nothing(tmp_path: Path) -> None:
+    unsaved = Unsaved(tmp_path)
+    path = unsaved.new_file("files", "a")
+    path.write_text("x")
+    unsaved.drop(path)
+    assert _files(tmp_path) == []
+    assert (tmp_path / "spool").stat().st_mode & 0o077 == 0
+
+
+def test_what_is_kept_has_its_own_name(tmp_path: Path) -> None:
+    """Below a folder of the moment, so nothing that was kept is replaced; and never outside."""
+    unsaved = Unsaved(tmp_path)
+    places = []
+    for content in ("one", "two"):
+        path = unsaved.new_file("files", "plans/../a.txt")
+        path.write_text(content)
+        places.append(unsaved.keep(path))
+    assert [place.read_text() for place in places] == ["one", "two"]
+    assert [str(place).endswith("/files/plans/a.txt") for place in places] == [True, True]
+    assert all(place.is_relative_to(tmp_path / "unsaved") for place in places)
+    assert _files(tmp_path / "spool") == []
+
+
+def test_the_next_process_keeps_what_the_last_one_left(tmp_path: Path) -> None:
+    """Under the last name that the file had; a note without content, or half a note, is removed."""
+    before = Unsaved(tmp_path)
+    path = before.new_file("files", "old name")
+    path.write_text("half written")
+    before.note(path, "files", "new name")
+    before.new_file("files", "never begun")
+    (tmp_path / "spool" / "7-7.json").write_text("{")
+    (kept,) = Unsaved(tmp_path).keep_what_was_left()
+    assert (kept.name, kept.read_text()) == ("new name", "half written")
+    assert _files(tmp_path / "spool") == []
+    assert Unsaved(tmp_path).keep_what_was_left() == []

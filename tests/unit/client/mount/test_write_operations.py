@@ -1,0 +1,271 @@
+"""Writing: one request for a new file, a lock and a condition for one that exists, and nothing lost."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import threading
+from collections.abc import Callable
+
+import pytest
+
+from lockstep_store.wire.messages.locks import LockPath
+from tests.unit.client.mount.mount_rig import MountRig
+from tests.unit.people import noise
+from tests.waiting import PATIENCE_SECONDS
+
+MIB = 1024 * 1024
+
+
+def _write(rig: MountRig, path: str, data: bytes, flags: int = os.O_WRONLY | os.O_TRUNC) -> None:
+    """What a program does that opens a file, writes and closes it."""
+    exists = rig.server.core.content(path[1:]) is not None
+    handle = rig.writing.open(path, flags) if exists else rig.writing.create(path, 0o644, flags)
+    rig.writing.write(path, data, 0, handle)
+    try:
+        rig.writing.flush(path, handle)
+    finally:
+        rig.writing.release(path, handle)
+
+
+def _number(call: Callable[..., object], *args: object) -> int:
+    with pytest.raises(OSError) as refused:
+        call(*args)
+    assert refused.value.errno is not None
+    return refused.value.errno
+
+
+def _kept(rig: MountRig) -> list[bytes]:
+    return [path.read_bytes() for path in sorted(rig.unsaved.folder.rglob("*")) if path.is_file()]
+
+
+def test_a_new_file_costs_one_request(rig: MountRig) -> None:
+    """With its time and mode, and also when it is looked at afterwards and the journal has told of it."""
+    rig.server.core.save("d/other", b"")
+    rig.names("d")
+    rig.asked()
+    handle = rig.writing.create("/d/f", 0o755, os.O_WRONLY)
+    for offset in range(0, 5000, 1000):
+        rig.writing.write("/d/f", b"x" * 1000, offset, handle)
+    rig.writing.utimens("/d/f", (5_000_000_000, 6_000_000_000))
+    rig.writing.chmod("/d/f", 0o755)
+    before = rig.writing.getattr("/d/f", handle)
+    rig.writing.flush("/d/f", handle)
+    rig.writing.release("/d/f", handle)
+    rig.follow()
+    after = rig.writing.getattr("/d/f")
+    assert rig.asked() == [("PUT", "/api/v1/files/files/d/f")]
+    assert before == after
+    assert (after["st_size"], after["st_mtime"], after["st_mode"] & 0o777) == (5000, 6_000_000_000, 0o755)
+
+
+def test_a_shell_that_closes_before_it_writes_saves_once(rig: MountRig) -> None:
+    """It opens, duplicates the descriptor and closes the first one: readers must not see an empty file."""
+    rig.server.core.save("f", b"before")
+    handle = rig.writing.open("/f", os.O_WRONLY | os.O_TRUNC)
+    rig.writing.flush("/f", handle)
+    assert rig.server.core.content("f") == b"before"
+    rig.writing.write("/f", b"after", 0, handle)
+    rig.writing.flush("/f", handle)
+    rig.writing.release("/f", handle)
+    assert [one.size for one in rig.server.core.history["files", "f"]] == [6, 5]
+
+
+def test_an_empty_file_is_saved_with_its_last_close(rig: MountRig) -> None:
+    handle = rig.writing.create("/f", 0o644, os.O_WRONLY)
+    assert [name for name, _, _ in rig.writing.readdir("/")] == [".", "..", "f"]
+    rig.writing.flush("/f", handle)
+    rig.writing.release("/f", handle)
+    assert rig.server.core.content("f") == b""
+
+
+def test_a_file_that_exists_is_written_under_its_lock(rig: MountRig) -> None:
+    """From opening to closing; the save itself releases it."""
+    rig.server.core.save("f", b"12345")
+    handle = rig.writing.open("/f", os.O_RDWR)
+    (lock,) = rig.api.locks().locks
+    assert lock.paths == [LockPath("files", "f")]
+    assert rig.writing.read("/f", 10, 0, handle) == b"12345"
+    rig.writing.write("/f", b"X", 2, handle)
+    rig.asked()
+    rig.writing.flush("/f", handle)
+    assert rig.asked() == [("PUT", "/api/v1/files/files/f")]
+    rig.writing.release("/f", handle)
+    assert rig.api.locks().locks == []
+    assert rig.server.core.content("f") == b"12X45"
+    assert rig.server.core.history["files", "f"][-1].lock_number == lock.number
+
+
+def test_a_file_that_was_only_looked_at_is_not_saved(rig: MountRig) -> None:
+    rig.server.core.save("f", b"12345")
+    handle = rig.writing.open("/f", os.O_RDWR)
+    rig.writing.flush("/f", handle)
+    rig.writing.release("/f", handle)
+    assert len(rig.server.core.history["files", "f"]) == 1
+    assert rig.api.locks().locks == []
+
+
+def test_a_lock_of_somebody_else_is_named(rig: MountRig, caplog: pytest.LogCaptureFixture) -> None:
+    rig.server.core.save("f", b"12345")
+    with rig.api.lock("f"), caplog.at_level(logging.WARNING, "lockstep.mount"):
+        assert _number(rig.writing.open, "/f", os.O_WRONLY) == errno.EBUSY
+        assert _number(rig.writing.unlink, "/f") == errno.EBUSY
+    assert "ann holds the lock" in caplog.text
+    _write(rig, "/f", b"now")
+    assert rig.server.core.content("f") == b"now"
+
+
+def test_opening_begins_with_the_newest_version(rig: MountRig) -> None:
+    """Also if the journal has not told of it yet."""
+    rig.server.core.save("f", b"old")
+    rig.names()
+    rig.server.core.save("f", b"newer")
+    handle = rig.writing.open("/f", os.O_WRONLY | os.O_APPEND)
+    rig.writing.write("/f", b"!", 0, handle)
+    rig.writing.flush("/f", handle)
+    rig.writing.release("/f", handle)
+    assert rig.server.core.content("f") == b"newer!"
+
+
+def test_writing_on_after_a_close_takes_the_lock_again(rig: MountRig) -> None:
+    """A child process that ends closes the file, too."""
+    rig.server.core.save("f", b"")
+    handle = rig.writing.open("/f", os.O_WRONLY | os.O_TRUNC)
+    rig.writing.write("/f", b"one", 0, handle)
+    rig.writing.flush("/f", handle)
+    rig.writing.write("/f", b"two", 3, handle)
+    assert len(rig.api.locks().locks) == 1
+    rig.writing.flush("/f", handle)
+    rig.server.core.save("f", b"by somebody else")
+    assert _number(rig.writing.write, "/f", b"three", 6, handle) == errno.ESTALE
+    rig.writing.release("/f", handle)
+    assert rig.server.core.content("f") == b"by somebody else"
+    assert rig.api.locks().locks == []
+
+
+def test_a_new_name_that_others_took_is_kept_aside(rig: MountRig, caplog: pytest.LogCaptureFixture) -> None:
+    handle = rig.writing.create("/f", 0o644, os.O_WRONLY)
+    rig.writing.write("/f", b"mine", 0, handle)
+    rig.server.core.save("f", b"theirs")
+    assert _number(rig.writing.flush, "/f", handle) == errno.ESTALE
+    rig.writing.release("/f", handle)
+    assert rig.server.core.content("f") == b"theirs"
+    assert _kept(rig) == [b"mine"]
+    assert "what was written is in" in caplog.text
+
+
+def test_a_broken_lock_overwrites_nothing(rig: MountRig) -> None:
+    """Whoever broke it and saved wins; what was written here is kept."""
+    rig.server.core.save("f", b"before")
+    handle = rig.writing.open("/f", os.O_WRONLY | os.O_TRUNC)
+    rig.writing.write("/f", b"mine", 0, handle)
+    (lock,) = rig.api.locks().locks
+    rig.api.release(lock.id)
+    rig.server.core.save("f", b"theirs")
+    assert _number(rig.writing.flush, "/f", handle) == errno.ESTALE
+    rig.writing.release("/f", handle)
+    assert rig.server.core.content("f") == b"theirs"
+    assert _kept(rig) == [b"mine"]
+
+
+def test_a_removed_file_stays_usable_for_who_has_it_open(rig: MountRig) -> None:
+    """And its name is free at once: nothing of the old file is saved under it."""
+    rig.server.core.save("f", b"before")
+    handle = rig.writing.open("/f", os.O_RDWR)
+    rig.writing.unlink("/f")
+    assert rig.api.locks().locks == []
+    rig.writing.write("/f", b"gone", 0, handle)
+    assert rig.writing.read("/f", 10, 0, handle) == b"gonere"
+    _write(rig, "/f", b"new")
+    rig.writing.flush("/f", handle)
+    rig.writing.release("/f", handle)
+    assert rig.server.core.content("f") == b"new"
+    assert _kept(rig) == []
+
+
+def test_saving_by_rename_replaces_the_file_in_one_commit(rig: MountRig) -> None:
+    """As editors do: the name always has a whole content, and both files may still be open."""
+    rig.server.core.save("f", b"before")
+    rig.names()
+    handle = rig.writing.create("/.f.new", 0o644, os.O_WRONLY)
+    rig.writing.write("/.f.new", b"after", 0, handle)
+    rig.writing.rename("/.f.new", "/f")
+    assert rig.server.core.content("f") == b"after"
+    assert rig.server.core.content(".f.new") is None
+    rig.writing.write("/f", b"!", 5, handle)
+    rig.writing.flush("/f", handle)
+    rig.writing.release("/f", handle)
+    assert rig.server.core.content("f") == b"after!"
+    assert rig.names() == ["f"]
+
+
+def test_a_program_of_this_machine_reads_what_another_one_has_written(rig: MountRig) -> None:
+    """Before it is saved, and on to the end after the writer has closed it."""
+    handle = rig.writing.create("/f", 0o644, os.O_WRONLY)
+    rig.writing.write("/f", b"12345", 0, handle)
+    reader = rig.writing.open("/f", os.O_RDONLY)
+    assert rig.writing.read("/f", 2, 0, reader) == b"12"
+    rig.writing.flush("/f", handle)
+    rig.writing.release("/f", handle)
+    assert rig.writing.read("/f", 10, 2, reader) == b"345"
+    rig.writing.release("/f", reader)
+
+
+def test_a_file_that_is_being_saved_can_be_looked_at(rig: MountRig) -> None:
+    """`ls` does not wait for a save that takes long."""
+    handle = rig.writing.create("/f", 0o644, os.O_WRONLY)
+    rig.writing.write("/f", b"12345", 0, handle)
+    sizes: list[int] = []
+
+    def look() -> None:
+        looking = threading.Thread(target=lambda: sizes.append(rig.writing.getattr("/f")["st_size"]))
+        looking.start()
+        looking.join(PATIENCE_SECONDS)
+
+    rig.server.core.before_commit = look
+    rig.writing.flush("/f", handle)
+    rig.server.core.before_commit = lambda: None
+    rig.writing.release("/f", handle)
+    assert sizes == [5]
+
+
+def test_a_large_file_is_changed_and_shortened(rig: MountRig) -> None:
+    data = bytearray(noise(50, 9 * MIB))
+    rig.server.core.save("f", bytes(data))
+    handle = rig.writing.open("/f", os.O_RDWR)
+    rig.writing.write("/f", b"changed", 5 * MIB, handle)
+    data[5 * MIB : 5 * MIB + 7] = b"changed"
+    assert rig.writing.read("/f", 100, 5 * MIB, handle) == data[5 * MIB : 5 * MIB + 100]
+    rig.writing.fsync("/f", 0, handle)
+    assert rig.server.core.content("f") == data
+    rig.writing.truncate("/f", 3 * MIB, handle)
+    rig.writing.flush("/f", handle)
+    rig.writing.release("/f", handle)
+    assert rig.server.core.content("f") == data[: 3 * MIB]
+    rig.writing.truncate("/f", 5)
+    assert rig.server.core.content("f") == data[:5]
+
+
+def test_what_is_still_open_is_saved_when_the_folder_is_unmounted(rig: MountRig) -> None:
+    handle = rig.writing.create("/f", 0o644, os.O_WRONLY)
+    rig.writing.write("/f", b"open", 0, handle)
+    rig.writing.destroy("/")
+    assert rig.server.core.content("f") == b"open"
+
+
+def test_refused_operations_have_their_numbers(rig: MountRig) -> None:
+    rig.server.core.save("d/f", b"x")
+    rig.server.core.save("f", b"x")
+    writing = rig.writing
+    assert _number(writing.open, "/d", os.O_WRONLY) == errno.EISDIR
+    assert _number(writing.rmdir, "/d") == errno.ENOTEMPTY
+    assert _number(writing.rename, "/f", "/d") == errno.EISDIR
+    assert _number(writing.rename, "/d", "/f") == errno.ENOTDIR
+    assert _number(writing.create, "/" + "n" * 300, 0o644, os.O_WRONLY) == errno.ENAMETOOLONG
+    assert _number(writing.create, "/f", 0o644, os.O_WRONLY) == errno.EEXIST
+    assert _number(writing.create, "/a\nb", 0o644, os.O_WRONLY) == errno.EINVAL
+    assert _number(writing.chown, "/f", os.getuid() + 1, -1) == errno.EPERM
+    assert writing.chown("/f", os.getuid(), -1) == 0
+    assert _number(writing.unlink, "/missing") == errno.ENOENT
+    assert _number(writing.flock, "/f", 1, 2) == errno.ENOLCK
