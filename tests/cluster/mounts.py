@@ -15,7 +15,7 @@ import pytest
 from lockstep_store.client.mount import kernel
 from lockstep_store.wire.errors import SetupError
 from tests.cluster.cluster_harness import ClusterHarness
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE_SECONDS, wait_until
 
 COMMAND_SECONDS = PROGRAM_SECONDS = 120.0
 
@@ -35,11 +35,13 @@ def need_fuse() -> None:
 class Mounted:
     """A folder that `lockstep mount` serves from a proxy of a cluster. A context manager."""
 
-    def __init__(self, cluster: ClusterHarness, home: Path, *words: str, proxy: int = 1) -> None:
-        """`words` are the command's own, after the folder."""
+    def __init__(
+        self, cluster: ClusterHarness, home: Path, *words: str, proxy: int = 1, timeout: float = PATIENCE_SECONDS
+    ) -> None:
+        """`words` are the command's own, after the folder. `timeout`: its patience, long for a busy machine."""
         home.mkdir(exist_ok=True)
         self.folder = home / f"team-{proxy}"
-        self._words = words
+        self._words = (*words, "--timeout", str(timeout))
         self._home = home
         self._environment = {
             "PATH": os.environ["PATH"],

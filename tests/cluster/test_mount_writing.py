@@ -16,7 +16,7 @@ import pytest
 from tests.cluster.cluster_harness import ClusterHarness
 from tests.cluster.conftest import MakeCluster
 from tests.cluster.mounts import Mounted, need_fuse, refusal, said
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE_SECONDS, wait_until
 
 pytestmark = pytest.mark.cluster
 
@@ -46,9 +46,16 @@ def _fuse() -> None:
     need_fuse()
 
 
-def _writable(cluster: ClusterHarness, home: Path, bucket: str, proxy: int = 1, *words: str) -> Mounted:
+def _writable(
+    cluster: ClusterHarness,
+    home: Path,
+    bucket: str,
+    proxy: int = 1,
+    *words: str,
+    timeout: float = PATIENCE_SECONDS,
+) -> Mounted:
     """A writable mount of a bucket of the test's own, which is made if it does not exist."""
-    mounted = Mounted(cluster, home, f"{bucket}:", "--writable", *words, proxy=proxy)
+    mounted = Mounted(cluster, home, f"{bucket}:", "--writable", *words, proxy=proxy, timeout=timeout)
     mounted.run("buckets", "create", bucket)
     return mounted
 

@@ -21,6 +21,7 @@ from lockstep_store.wire.names import FILES_BUCKET
 
 CACHE_MIB = 1024
 LOCK_WAIT_SECONDS = 2.0
+PATIENCE_SECONDS = 10.0
 START_SECONDS = 60.0
 LOOK_SECONDS = 0.02
 
@@ -37,6 +38,15 @@ LOOK_SECONDS = 0.02
     show_default=True,
     metavar="SECONDS",
     help="With --writable: how long opening a file waits for the lock that somebody else holds.",
+)
+@click.option(
+    "--timeout",
+    "patience_seconds",
+    type=click.FloatRange(1, 600),
+    default=PATIENCE_SECONDS,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long programs wait for a proxy that does not answer.",
 )
 @click.option("--foreground", is_flag=True, help="Stay in front until Ctrl-C, and write the log to the terminal.")
 @click.option(
@@ -55,6 +65,7 @@ def mount(
     name: Name | None,
     writable: bool,
     wait_seconds: float,
+    patience_seconds: float,
     foreground: bool,
     cache_mib: int,
 ) -> None:
@@ -69,12 +80,18 @@ def mount(
     source = name or Name(FILES_BUCKET, "")
     prefix = f"{source.path.rstrip('/')}/" if source.path else ""
     place = _mount_point(folder)
-    api = mounted_folder.impatient(app.api().transport)
+    api = mounted_folder.impatient(app.api().transport, patience_seconds)
     mounted_folder.check_source(api, source.bucket, prefix)
     own = mounted_folder.cache_folder(app.environment, place)
     unsaved = mounted_folder.state_folder(app.environment, place)
     if not foreground:
-        options = ["--cache-size", str(cache_mib), *(["--writable", "--wait", str(wait_seconds)] if writable else [])]
+        options = [
+            "--cache-size",
+            str(cache_mib),
+            "--timeout",
+            str(patience_seconds),
+            *(["--writable", "--wait", str(wait_seconds)] if writable else []),
+        ]
         _start_in_background(app, place, source, options, own / "log")
         shown = str(source) if source.path else f"the bucket {source.bucket}"
         app.show(f"mounted {shown} at {place}: unmount it with `lockstep unmount {folder}`", {"folder": str(place)})
@@ -85,7 +102,16 @@ def mount(
         writing = mounted_folder.HowToWrite(Unsaved(unsaved), wait_seconds) if writable else None
     except OSError as error:
         raise local_problem("use the folder", Path(error.filename or own), error) from error
-    mounted_folder.serve(api, source.bucket, prefix, place, cache=cache, log_in_again=app.credential, writing=writing)
+    mounted_folder.serve(
+        api,
+        source.bucket,
+        prefix,
+        place,
+        cache=cache,
+        patience_seconds=patience_seconds,
+        log_in_again=app.credential,
+        writing=writing,
+    )
 
 
 @click.command(cls=Command)

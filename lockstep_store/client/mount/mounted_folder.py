@@ -30,8 +30,9 @@ from lockstep_store.wire.messages.files import ListReply
 
 log = logging.getLogger("lockstep.mount")
 
-READ_SECONDS = 8.0
-UPLOAD_SECONDS = 20.0
+READ_SHARE = 0.8
+"""Of the patience: so the transport, which knows more, tells what is wrong."""
+UPLOAD_SHARE = 2.0
 PAUSES_SECONDS = (0.3,)
 """One retry: programs wait for a mounted folder, and no request may outlast the deadline by much."""
 
@@ -44,18 +45,18 @@ class HowToWrite:
     wait_seconds: float
 
 
-def impatient(transport: ApiTransport) -> ApiCalls:
+def impatient(transport: ApiTransport, patience_seconds: float) -> ApiCalls:
     """The calls of the same person to the same proxy, which give up sooner than people's commands."""
     api = ApiCalls(
         ApiTransport(
             transport.url,
             transport.ca_file,
             transport.credential,
-            read_seconds=READ_SECONDS,
+            read_seconds=READ_SHARE * patience_seconds,
             pauses_seconds=PAUSES_SECONDS,
         )
     )
-    api.upload_seconds = UPLOAD_SECONDS
+    api.upload_seconds = UPLOAD_SHARE * patience_seconds
     return api
 
 
@@ -90,11 +91,12 @@ def serve(
     folder: Path,
     *,
     cache: ChunkCache,
+    patience_seconds: float,
     log_in_again: Callable[[], str],
     writing: HowToWrite | None = None,
 ) -> None:
     """Mount `folder` and serve it until it is unmounted. `log_in_again` returns the person's present credential."""
-    calls = TimedCalls()
+    calls = TimedCalls(deadline_seconds=patience_seconds)
 
     def list_page(prefix: str, *, delimiter: str = "", limit: int = MAX_LISTING, cursor: str = "") -> ListReply:
         return calls.run(api.list_page, prefix, bucket=bucket, delimiter=delimiter, limit=limit, cursor=cursor)

@@ -63,6 +63,8 @@ class Handle(NamedTuple):
 
     file: PinnedFile | WorkingFile | SpoolReader
     is_append: bool = False
+    turn: int = 0
+    """Of a working file, when it was opened."""
 
 
 class ReadOperations:

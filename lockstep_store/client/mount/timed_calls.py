@@ -13,7 +13,6 @@ from typing import ParamSpec, TypeVar
 
 from lockstep_store.wire.errors import PeerUnreachable
 
-DEADLINE_SECONDS = 10.0
 REFUSING_SECONDS = 2.0
 """After a request without a reply, others are refused at once for this time: a listing asks for many files."""
 REQUESTS = 16
@@ -27,9 +26,7 @@ T = TypeVar("T")
 class TimedCalls:
     """Three pools: for requests that come back at once, for content that is read, and for saves."""
 
-    def __init__(
-        self, *, deadline_seconds: float = DEADLINE_SECONDS, monotonic: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, *, deadline_seconds: float, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._deadline = deadline_seconds
         self._monotonic = monotonic
         self._refused_until = float("-inf")

@@ -46,6 +46,8 @@ class WorkingFile:
         self.base: FileVersion | None = None
         self.lock: LockHolder | None = None
         self.writers = 0
+        self.turn = 0
+        """Counts the versions of others that this file has taken over: who opened it before may not write on."""
         self.is_dirty = False
         self.is_blank = False
         """Nothing was written since it was created or emptied. A shell closes a file once before it writes."""
@@ -76,6 +78,7 @@ class WorkingFile:
     def begin_with(self, base: FileVersion, pinned: PinnedFile) -> None:
         """Take over a version of the cluster, in place of what was here."""
         self._drop()
+        self.turn += 1
         self.base, self._pinned, self.size = base, pinned, pinned.file.size
         self.mode, self.modified_ns = mode_of(base), modified_ns(base)
 

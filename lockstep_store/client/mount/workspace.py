@@ -62,7 +62,7 @@ class Workspace:
             if file.base is None and file.is_dirty:  # new here
                 pass
             elif file.lock is None:
-                self._lock(file, first=file.writers == 1)
+                self._lock(file)
             if truncate:
                 file.truncate(0)
             return file
@@ -75,14 +75,16 @@ class Workspace:
             file.begin_new(mode)
             return file
 
-    def write(self, file: WorkingFile, data: bytes, offset: int | None) -> int:
+    def write(self, file: WorkingFile, data: bytes, offset: int | None, turn: int) -> int:
+        """Write for a program that opened the file at `turn`; `offset` None is the end."""
         with file.guard:
-            self._own(file)
+            self._own(file, turn)
             return file.write(data, offset)
 
-    def truncate(self, file: WorkingFile, size: int) -> None:
+    def truncate(self, file: WorkingFile, size: int, turn: int) -> None:
+        """Truncate for a program that opened the file at `turn`."""
         with file.guard:
-            self._own(file)
+            self._own(file, turn)
             file.truncate(size)
 
     def flush(self, file: WorkingFile) -> None:
@@ -227,13 +229,18 @@ class Workspace:
             return False
         return True
 
-    def _own(self, file: WorkingFile) -> None:
-        """Have the right to write: a program may go on after a close of the same file saved it and ended the lock."""
-        if not file.is_gone and file.lock is None and file.base is not None:
-            self._lock(file, first=False)
+    def _own(self, file: WorkingFile, turn: int) -> None:
+        """Have the right to write: a program may go on after a close of the same file saved it and ended the lock.
 
-    def _lock(self, file: WorkingFile, *, first: bool) -> None:
-        """Take the lock, and begin with the version that is current then, if nobody here has begun with another one."""
+        PreconditionFailed if somebody else has changed it since that program opened it.
+        """
+        if not file.is_gone and file.lock is None and file.base is not None:
+            self._lock(file)
+        if file.turn != turn:
+            raise PreconditionFailed(f"{file.path} was changed by others while it was open: open it again")
+
+    def _lock(self, file: WorkingFile) -> None:
+        """Take the lock, and take over the version that is current then."""
         self._saver.take_lock(file)
         try:
             self._tree.doubt(file.path)
@@ -243,8 +250,6 @@ class Workspace:
             if file.base is not None and file.base.digest == current.digest:
                 file.base = current
                 return
-            if not first:
-                raise PreconditionFailed(f"{file.path} was changed by others while it was open: open it again")
             pinned = self._contents.open(file.key, current)
             if pinned.file.digest != current.digest:
                 raise PreconditionFailed(f"{file.path} changes without its lock: try again")

@@ -74,7 +74,7 @@ class WriteOperations(ReadOperations):
         if self._workspace.find(relative) is None and self._tree.lookup(relative).is_folder:
             raise OSError(errno.EISDIR, os.strerror(errno.EISDIR))
         file = self._workspace.open(relative, truncate=bool(flags & os.O_TRUNC))
-        return self._add(Handle(file, is_append=bool(flags & os.O_APPEND)))
+        return self._add(Handle(file, bool(flags & os.O_APPEND), file.turn))
 
     @answering
     def create(self, path: str, mode: int, flags: int) -> int:
@@ -83,26 +83,26 @@ class WriteOperations(ReadOperations):
             raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
         check_path(self._tree.key(relative))
         file = self._workspace.create(relative, mode)
-        return self._add(Handle(file, is_append=bool(flags & os.O_APPEND)))
+        return self._add(Handle(file, bool(flags & os.O_APPEND), file.turn))
 
     @answering
     def write(self, path: str, data: bytes, offset: int, handle: int) -> int:
         opened = self._handle(handle)
         assert isinstance(opened.file, WorkingFile)
-        return self._workspace.write(opened.file, data, None if opened.is_append else offset)
+        return self._workspace.write(opened.file, data, None if opened.is_append else offset, opened.turn)
 
     @answering
     def truncate(self, path: str, length: int, handle: int | None = None) -> int:
-        file = self._working(handle)
-        if file is not None:
-            self._workspace.truncate(file, length)
+        opened = self._handle(handle) if handle is not None else None
+        if opened is not None and isinstance(opened.file, WorkingFile):
+            self._workspace.truncate(opened.file, length, opened.turn)
             return 0
-        opened = self._workspace.open(relative_path(path), truncate=False)
+        file = self._workspace.open(relative_path(path), truncate=False)
         try:
-            self._workspace.truncate(opened, length)
-            self._workspace.flush(opened)
+            self._workspace.truncate(file, length, file.turn)
+            self._workspace.flush(file)
         finally:
-            self._workspace.close(opened)
+            self._workspace.close(file)
         return 0
 
     @answering
@@ -217,9 +217,3 @@ class WriteOperations(ReadOperations):
             return self._tree.lookup(path)
         except NotFound:
             return None
-
-    def _working(self, handle: int | None) -> WorkingFile | None:
-        if handle is None:
-            return None
-        file = self._handle(handle).file
-        return file if isinstance(file, WorkingFile) else None

@@ -144,6 +144,22 @@ def test_writing_on_after_a_close_takes_the_lock_again(rig: MountRig) -> None:
     assert rig.api.locks().locks == []
 
 
+def test_opening_again_finds_what_others_saved_meanwhile(rig: MountRig) -> None:
+    """Even if the kernel has not told of the last close yet."""
+    rig.server.core.save("f", b"")
+    before = rig.writing.open("/f", os.O_WRONLY | os.O_TRUNC)
+    rig.writing.write("/f", b"one", 0, before)
+    rig.writing.flush("/f", before)
+    rig.server.core.save("f", b"theirs")
+    handle = rig.writing.open("/f", os.O_RDWR)
+    rig.writing.release("/f", before)
+    assert rig.writing.read("/f", 10, 0, handle) == b"theirs"
+    rig.writing.write("/f", b"T", 0, handle)
+    rig.writing.flush("/f", handle)
+    rig.writing.release("/f", handle)
+    assert rig.server.core.content("f") == b"Theirs"
+
+
 def test_a_new_name_that_others_took_is_kept_aside(rig: MountRig, caplog: pytest.LogCaptureFixture) -> None:
     handle = rig.writing.create("/f", 0o644, os.O_WRONLY)
     rig.writing.write("/f", b"mine", 0, handle)
