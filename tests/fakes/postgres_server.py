@@ -37,9 +37,6 @@ def postgres_programs() -> Path | None:
     return max(usable, key=lambda folder: [int(part) for part in folder.parts if part.isdigit()], default=None)
 
 
-needs_postgres = pytest.mark.skipif(postgres_programs() is None, reason="PostgreSQL is not on this machine")
-
-
 class PostgresServer:
     """A server in a folder of its own. Its databases are reached by their addresses."""
 

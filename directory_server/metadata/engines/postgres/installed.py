@@ -62,9 +62,7 @@ def bring_up_to_date(url: str) -> None:
     """
     with connect(url) as connection:
         revision = _revision(connection)
-        wanted = [
-            *search_index.definitions(), *totals.definitions(), *redo.triggers(), *usage.triggers()
-        ]  # fmt: skip
+        wanted = [*search_index.definitions(), *totals.definitions(), *redo.triggers(), *usage.triggers()]
         name = hashlib.sha256("\n".join(wanted).encode()).hexdigest()
         if revision == SCHEMA_REVISION and _definitions(connection) == name:
             return

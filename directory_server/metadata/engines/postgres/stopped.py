@@ -34,13 +34,13 @@ class StoppedDatabase:
 
     def is_empty(self) -> bool:
         """Whether there is no metadata. Raises SetupError if the database cannot be reached."""
-        with _said(self):
+        with _usable(self):
             return is_empty(self._url)
 
     @contextmanager
     def changing(self) -> Iterator[StoppedTransaction]:
         """Run a transaction that leaves no redo record. Raises SetupError while a directory uses the database."""
-        with _said(self):
+        with _usable(self):
             with closing(connect(self._url)) as connection:
                 check_server(connection)
             bring_up_to_date(self._url)
@@ -106,7 +106,8 @@ class StoppedTransaction:
 
 
 @contextmanager
-def _said(database: StoppedDatabase) -> Iterator[None]:
+def _usable(database: StoppedDatabase) -> Iterator[None]:
+    """Raise SetupError for an error of PostgreSQL."""
     try:
         yield
     except psycopg.Error as error:

@@ -95,7 +95,7 @@ class PostgresStore(MetadataStore):
         self._guard = guard
 
     def check_some(self) -> float:
-        """Look whether another directory server took this one's place, and whether a lost commit's outcome is known."""
+        """Check whether another directory server took this one's place, and learn the outcome of a commit in doubt."""
         if self._in_doubt is not None:
             with suppress(LockstepError):
                 self.write(lambda tx: None)
@@ -105,7 +105,7 @@ class PostgresStore(MetadataStore):
         except psycopg.Error:
             return CHECK_SECONDS
         if row is None or row[0] != self._token:
-            self._replaced = self._replaced or Replaced(_REPLACED)
+            self._replaced = self._replaced or Replaced()
         return CHECK_SECONDS
 
     @property
@@ -241,7 +241,6 @@ _IN_DOUBT = (
     "the connection to PostgreSQL broke during a commit, and its outcome is not known until PostgreSQL can be reached "
     "again"
 )
-_REPLACED = "another directory server has used this database since; start this one again"
 
 
 def _unguarded(_: str) -> AbstractContextManager[None]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import psycopg
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import create_engine, text
+from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
@@ -43,9 +43,9 @@ def upgrade(url: str) -> None:
         engine.dispose()
 
 
-def _require_trigrams(url: str, connection: object) -> None:
+def _require_trigrams(url: str, connection: Connection) -> None:
     try:
-        connection.execute(text("CREATE EXTENSION IF NOT EXISTS pg_trgm"))  # type: ignore[attr-defined]
+        connection.execute(text("CREATE EXTENSION IF NOT EXISTS pg_trgm"))
     except DBAPIError as error:
         raise SetupError(
             f"the database ({shown(url)}) needs PostgreSQL's extension pg_trgm for searches, and it could not be made "

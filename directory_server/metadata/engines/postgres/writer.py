@@ -27,6 +27,9 @@ _SHORT_PAUSE = 0.1
 class Replaced(SetupError):
     """Another directory server has used the database since: this one must be started again."""
 
+    def __init__(self) -> None:
+        super().__init__("another directory server has used this database since; start this one again")
+
 
 class Writer:
     """A connection with the claim `token`. For one thread at a time."""
@@ -51,7 +54,7 @@ class Writer:
         cursor.nextset()
         row = cursor.fetchone()
         if row is None:
-            raise Replaced("another directory server has used this database since; start this one again")
+            raise Replaced()
         self.number = int(row[0])
 
     def record(self) -> str:
@@ -96,7 +99,7 @@ def open_writer(url: str, token: str, *, take: bool, deadline: float) -> Writer:
         else:
             row = connection.execute("SELECT token FROM lockstep_directory").fetchone()
             if row is None or row[0] != token:
-                raise Replaced("another directory server has used this database since; start this one again")
+                raise Replaced()
         return Writer(connection, token)
     except BaseException:
         connection.close()
