@@ -16,12 +16,12 @@ from sqlalchemy import Boolean, Table
 
 from directory_server.maintenance.restore import has_metadata
 from directory_server.metadata.engines.sqlite.store import SqliteStore
+from directory_server.metadata.redo_lines import MADE_FROM_ROWS
 from directory_server.metadata.schema import metadata as schema
 from lockstep_store.wire.errors import Conflict, Damaged, SetupError
 
-_MADE_FROM_ROWS = ("search_bucket", "search_file", "stored_total", "folder_total", "content_total")
-_LAST = ("usage",)
-"""Copied behind the others, whose rows would be counted a second time."""
+_LAST = "usage"
+"""Copied after the other tables, whose rows would otherwise count twice."""
 
 
 class Receiver(Protocol):
@@ -74,8 +74,8 @@ def move_metadata(file: Path, database: EmptyDatabase) -> dict[str, int]:
 def _copy(source: sqlite3.Connection, target: Receiver) -> dict[str, int]:
     source.execute("BEGIN")
     numbers = dict(source.execute("SELECT name, seq FROM sqlite_sequence"))
-    tables = [table for table in schema.sorted_tables if table.name not in _MADE_FROM_ROWS]
-    tables.sort(key=lambda table: table.name in _LAST)
+    tables = [table for table in schema.sorted_tables if table.name not in MADE_FROM_ROWS]
+    tables.sort(key=lambda table: table.name == _LAST)
     for table in tables:
         target.copy(table, _rows(source, table))
         if numbers.get(table.name):

@@ -22,6 +22,7 @@ from directory_server.maintenance.recovery import (
     decode_state,
 )
 from directory_server.metadata.engines.sqlite.totals import add_functions
+from directory_server.metadata.redo_lines import EMPTIED
 from directory_server.metadata.statements.redo import BREAK_CHAIN, CHAIN_BYTES
 from directory_server.metadata.statements.search import EMPTY
 from directory_server.metadata.statements.totals import COUNT_AGAIN
@@ -106,8 +107,8 @@ class SqliteFile:
 
 def make_safe(db: StoppedMetadata, beginning: RestoredFrom, now: float) -> None:
     """Make the metadata safe to start from, in the transaction that has begun on `db`."""
-    for table in ("lock", "lock_path", "waiter", "waiter_path", "session", "join_secret", "unnamed", "usage"):
-        db.execute(f'DELETE FROM "{table}"')  # noqa: S608 - names from the line above
+    for table in EMPTIED:
+        db.execute(f'DELETE FROM "{table}"')  # noqa: S608 - our own names
     db.count_again()
     floor = db.execute("SELECT coalesce(max(value), 0) FROM counter WHERE name = 'lock_number'").fetchone()[0]
     epochs = decode_record(_setting(db, EPOCHS_SETTING))

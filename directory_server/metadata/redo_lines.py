@@ -15,13 +15,11 @@ KEPT_BYTES = 64 << 20
 """Bodies of records that stay for those who follow. They make every backup longer."""
 TRIM_EVERY = 256
 
-UNRECORDED = frozenset(
-    (
-        *("lock", "lock_path", "waiter", "waiter_path", "session", "join_secret", "unnamed", "usage", "redo_record"),
-        *("search_bucket", "search_file", "stored_total", "folder_total", "content_total"),
-    )
-)
+EMPTIED = ("lock", "lock_path", "waiter", "waiter_path", "session", "join_secret", "unnamed", "usage")
 """Restoring empties these. Lock numbers are in `counter` and `path_fence`."""
+MADE_FROM_ROWS = ("search_bucket", "search_file", "stored_total", "folder_total", "content_total")
+"""The engine makes these from the rows of other tables."""
+UNRECORDED = frozenset((*EMPTIED, *MADE_FROM_ROWS, "redo_record"))
 
 UNRECORDED_BUT_REPORTED = ("session",)
 """Of these, the commit guard gets the deleted rows: a log-in that ended must end the read leases under it."""
