@@ -229,15 +229,14 @@ def restore_backup(file: Path | None, data: Path, metadata: str, replace: bool, 
 
 def _restore_database(address: str, file: Path | None) -> None:
     from directory_server.maintenance.restore import accept_older_database
-    from directory_server.metadata.engines.chosen import place_of
+    from directory_server.metadata.engines.chosen import stopped_database
 
     if file is not None:
         raise SetupError(
             f"{file} cannot be restored to PostgreSQL: restore the database with PostgreSQL's own tools, then run "
             "`lockstep restore --accept-older --metadata ADDRESS` (docs/postgresql.md)"
         )
-    database = place_of(Path(), address)
-    assert not isinstance(database, Path)
+    database = stopped_database(address)
     accept_older_database(database)
     click.echo(f"the metadata in {database} is accepted as it is")
     click.echo(_AFTER_RESTORE)
@@ -280,12 +279,10 @@ def move_to_database(data: Path, metadata: str) -> None:
     if not metadata:
         raise click.UsageError("give the address of an empty PostgreSQL database with --metadata")
     from directory_server.maintenance.move_metadata import move_metadata
-    from directory_server.metadata.engines.chosen import place_of
+    from directory_server.metadata.engines.chosen import stopped_database
 
     with _one_sentence():
-        file = Settings(data=data).metadata_file
-        database = place_of(file, metadata)
-        assert not isinstance(database, Path)
+        file, database = Settings(data=data).metadata_file, stopped_database(metadata)
         rows = move_metadata(file, database)
     click.echo(", ".join(f"{count} {name}" for name, count in rows.items() if count))
     click.echo(f"moved to {database}, and every row compared. Start the directory with --metadata from now on.")

@@ -27,8 +27,11 @@ def open_metadata(file: Path, address: str) -> MetadataStore:
 
 def place_of(file: Path, address: str) -> Path | StoppedDatabase:
     """Return where the metadata is, for what is done while no directory runs. Raises SetupError."""
-    if not address:
-        return file
+    return stopped_database(address) if address else file
+
+
+def stopped_database(address: str) -> StoppedDatabase:
+    """Return the database at `address`, which no directory uses. Raises SetupError."""
     with _driver_named():
         from directory_server.metadata.engines.postgres.stopped import StoppedDatabase
     return StoppedDatabase(address)

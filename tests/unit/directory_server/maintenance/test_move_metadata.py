@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from directory_server.__main__ import main
 from directory_server.maintenance.fsck import check_metadata
 from directory_server.maintenance.move_metadata import move_metadata
-from directory_server.metadata.engines.chosen import place_of
+from directory_server.metadata.engines.chosen import stopped_database
 from directory_server.metadata.engines.sqlite.page_checksums import forget_checks
 from directory_server.metadata.statements import files, redo
 from lockstep_store.wire.errors import Conflict, SetupError
@@ -81,8 +81,7 @@ def test_every_row_is_there_and_the_directory_goes_on(tmp_path: Path, address: s
 def test_what_postgresql_cannot_store_leaves_the_database_empty(tmp_path: Path, address: str) -> None:
     """And once it is gone from the file, the same database will do."""
     lived_in(tmp_path).close()
-    file, database = tmp_path / "metadata.db", place_of(tmp_path, address)
-    assert not isinstance(database, Path)
+    file, database = tmp_path / "metadata.db", stopped_database(address)
     with closing(sqlite3.connect(file)) as db:
         db.execute("INSERT INTO setting VALUES ('odd', 'a' || char(0))")
         db.commit()
@@ -99,9 +98,8 @@ def test_what_postgresql_cannot_store_leaves_the_database_empty(tmp_path: Path, 
 
 
 def test_a_directory_that_runs_is_not_moved(tmp_path: Path, address: str) -> None:
+    database = stopped_database(address)
     with closing(lived_in(tmp_path)):
-        database = place_of(tmp_path, address)
-        assert not isinstance(database, Path)
         with pytest.raises(SetupError, match="another directory server"):
             move_metadata(tmp_path / "metadata.db", database)
     with pytest.raises(SetupError, match="no metadata"):
