@@ -20,9 +20,9 @@ _TIME, _MODE = "mtime", "mode"
 def modified_ns(file: FileVersion) -> int:
     """When a file was modified, in nanoseconds: as its writer said (rclone and s3fs do), or else when it was saved."""
     with contextlib.suppress(KeyError, ValueError, ArithmeticError):
-        stated = int(Decimal(file.metadata[_TIME]) * NANOSECONDS)
-        if 0 <= stated < 1 << 63:
-            return stated
+        stated = Decimal(file.metadata[_TIME]) * NANOSECONDS
+        if 0 <= stated < 1 << 63:  # compared before it becomes an integer: that of `1e999980` takes a minute
+            return int(stated)
     return int(file.created_at * NANOSECONDS)
 
 

@@ -13,7 +13,7 @@ from tests.unit.client.mount.mount_rig import MountRig
     [
         ("1700000000.25", 1_700_000_000_250_000_000),
         ("1700000000", 1_700_000_000_000_000_000),
-        *[(nonsense, None) for nonsense in ("soon", "NaN", "-Infinity", "-1", "1e400")],
+        *[(nonsense, None) for nonsense in ("soon", "NaN", "-Infinity", "-1", "1e400", "1e999980", "1e999999999999")],
     ],
 )
 def test_the_time_that_a_writer_stated_is_shown(rig: MountRig, said: str, expected: int | None) -> None:
