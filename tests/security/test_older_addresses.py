@@ -204,3 +204,28 @@ def test_everybody_gets_what_the_operation_gives_them(
     older = statuses(rig, everybody, owner, row, to=False)
     assert older == statuses(rig, everybody, owner, row, to=True)
     assert len(set(older.values())) > 1 or row.to.startswith("/auth/")
+
+
+@pytest.mark.parametrize("who", ["stranger", "outsider"])
+def test_bad_requests_do_not_tell_what_an_id_hides(rig: S3Rig, everybody: Identities, owner: Older, who: str) -> None:
+    """Neither by an error's text, nor by another answer to a right guess than to a wrong one."""
+    bucket = everybody.bucket(["hidden/../name"])
+    (file,) = owner("GET", f"/api/files?bucket={bucket}").json["files"]
+    asks = Older(rig, everybody, who)
+    for method, rest, body in (("GET", "/download", b""), ("PUT", "/access", {"grants": []}), ("DELETE", "", b"")):
+        answer = asks(method, f"/api/files/{file['id']}{rest}", body)
+        assert (answer.status, bucket in str(answer.body), "hidden" in str(answer.body)) == (400, False, False)
+    (plain,) = owner("GET", f"/api/files?bucket={everybody.bucket(['plain'])}").json["files"]
+    for field, right, wrong in (("bucket", plain["bucket"], "photos"), ("path", "plain", "plane")):
+        answers = [
+            asks(
+                "POST",
+                f"/api/files/{plain['id']}/version",
+                form([(field, guess), ("file", FILE)]),
+                **{"Content-Type": FORM_TYPE},
+            )
+            for guess in (right, wrong)
+        ]
+        told = [answer.json | {"request_id": ""} for answer in answers]
+        assert told[0] == told[1]
+        assert plain["bucket"] not in str(told)

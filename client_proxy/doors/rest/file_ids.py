@@ -15,9 +15,10 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESSIV
 
 from client_proxy.core.directory_calls import Directory
-from lockstep_store.wire.errors import NotFound
+from lockstep_store.wire.errors import BadName, NotFound
 from lockstep_store.wire.messages.base import Nothing
 from lockstep_store.wire.messages.file_ids import FILE_ID_KEY
+from lockstep_store.wire.names import check_path
 
 MAX_ID = 2048
 _ROUND_TO = 48
@@ -38,7 +39,8 @@ class FileIds:
         return base64.urlsafe_b64encode(self._cipher.encrypt(padded, _PURPOSE)).decode().rstrip("=")
 
     def named(self, id: str) -> tuple[str, str]:
-        """The bucket and path of the file with this id. NotFound if it is the id of none in this cluster."""
+        """The bucket and path of the file with this id. NotFound if it is the id of none in this cluster, BadName if
+        only S3 clients can use its name, which the error does not tell."""
         try:
             if not id.isascii() or len(id) > MAX_ID:
                 raise ValueError("too long to be an id")
@@ -46,7 +48,10 @@ class FileIds:
             bucket, _, path = self._cipher.decrypt(sealed, _PURPOSE).rstrip(b"\0").decode().partition("/")
         except (binascii.Error, ValueError, InvalidTag):
             raise NotFound(f"there is no file with the id {id[:80]!r}") from None
-        return bucket, path
+        try:
+            return bucket, check_path(path)
+        except BadName:
+            raise BadName("this id is that of a file which only S3 clients can use, because of its name") from None
 
     @cached_property
     def _cipher(self) -> AESSIV:
