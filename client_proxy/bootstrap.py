@@ -27,6 +27,7 @@ from client_proxy.doors.console import ConsoleDoor, SessionCookies
 from client_proxy.doors.dispatch import Doors
 from client_proxy.doors.lfs.door import LfsDoor
 from client_proxy.doors.rest import create_app
+from client_proxy.doors.rest.cross_origin import CrossOrigin
 from client_proxy.doors.rest.file_ids import FileIds
 from client_proxy.doors.rest.older_addresses import OlderAddresses
 from client_proxy.doors.s3.app import create_door
@@ -175,7 +176,8 @@ def build(settings: Settings) -> Proxy:
 
 def _api(settings: Settings, app: Wsgi, directory: DirectoryClient) -> Wsgi:
     """The API behind what rewrites requests to it: older addresses first, because sessions look at addresses."""
-    return OlderAddresses(app if settings.console is None else SessionCookies(app), FileIds(directory))
+    api = OlderAddresses(app if settings.console is None else SessionCookies(app), FileIds(directory))
+    return CrossOrigin(api, settings.api_origins) if settings.api_origins else api
 
 
 def _doors(settings: Settings, api: Wsgi, s3: S3Door, shares: Wsgi, others: Mapping[str, Wsgi]) -> Doors:

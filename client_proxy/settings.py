@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from lockstep_store.runtime.log_output import LogSettings, log_options, log_sett
 from lockstep_store.runtime.options import DEFAULT_THREADS, is_loopback, parse_size
 
 PREFIX = "LOCKSTEP_PROXY_"
+_ORIGIN = re.compile(r"https?://([a-z0-9.-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?")
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,7 @@ class Settings:
     names: tuple[str, ...]
     s3_domain: str
     s3_list_shared: bool
+    api_origins: tuple[str, ...]
     tls_cert: Path | None
     tls_key: Path | None
     hsts_seconds: int | None
@@ -88,6 +91,23 @@ class _Network(click.ParamType[Network]):
             self.fail(f"{value!r} is not an address or network, such as 10.0.0.7 or 10.0.0.0/8", param, ctx)
 
 
+class _Origin(click.ParamType[str]):
+    """As browsers send it."""
+
+    name = "origin"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        origin = str(value).lower()
+        if origin != "*" and not _ORIGIN.fullmatch(origin):
+            self.fail(
+                f"{value!r} is not an origin: give the scheme, the host and, unless it is the usual one, the port, "
+                "such as https://app.example.com, or *",
+                param,
+                ctx,
+            )
+        return origin
+
+
 def _option(*names: str, **details: Any) -> Callable[[Any], Any]:
     variable = PREFIX + names[0].removeprefix("--").split("/")[0].replace("-", "_").upper()
     return click.option(*names, envvar=variable, show_envvar=True, show_default=True, **details)
@@ -136,6 +156,15 @@ _OPTIONS = (
         "--s3-list-shared/--no-s3-list-shared",
         default=False,
         help="In S3's ListBuckets, also list other people's buckets that the account may use.",
+    ),
+    _option(
+        "--api-origin",
+        "api_origins",
+        type=_Origin(),
+        multiple=True,
+        metavar="ORIGIN",
+        help="Origin whose web pages may call the API, such as https://app.example.com, or * for all; may be "
+        "repeated.  [default: none]",
     ),
     _option(
         "--tls-cert",
@@ -243,6 +272,7 @@ def from_options(
     name: tuple[str, ...],
     s3_domain: str,
     s3_list_shared: bool,
+    api_origins: tuple[str, ...],
     tls_cert: Path | None,
     tls_key: Path | None,
     hsts_seconds: int | None,
@@ -260,8 +290,7 @@ def from_options(
 ) -> Settings:
     """The settings from the options. click.UsageError when they contradict each other."""
     _check_certificate(tls_cert, tls_key, menu)
-    _check_addresses(directory, s3_domain)
-    _check_balancers(port, proxy_protocol_port, trusted_proxy)
+    _check_addresses(directory, s3_domain, port, proxy_protocol_port, trusted_proxy)
     return Settings(
         id=id,
         host=host,
@@ -274,6 +303,7 @@ def from_options(
         names=(*name, *((s3_domain, f"*.{s3_domain}") if s3_domain else ())),
         s3_domain=s3_domain.lower(),
         s3_list_shared=s3_list_shared,
+        api_origins=api_origins,
         tls_cert=tls_cert,
         tls_key=tls_key,
         hsts_seconds=hsts_seconds,
@@ -298,16 +328,15 @@ def _check_certificate(tls_cert: Path | None, tls_key: Path | None, menu: bool |
         raise click.UsageError("--menu uses the cluster's own certificate: leave out --tls-cert, or add --no-menu")
 
 
-def _check_addresses(directory: str, s3_domain: str) -> None:
+def _check_addresses(
+    directory: str, s3_domain: str, port: int, proxy_protocol_port: int | None, trusted: tuple[Network, ...]
+) -> None:
     if not directory.startswith("https://"):
         raise click.UsageError(f"--directory must be an https:// address, not {directory!r}")
     if s3_domain and "." not in s3_domain:
         raise click.UsageError(
             f"--s3-domain needs a domain with a dot in it, such as s3.example.org, not {s3_domain!r}"
         )
-
-
-def _check_balancers(port: int, proxy_protocol_port: int | None, trusted: tuple[Network, ...]) -> None:
     if proxy_protocol_port is not None and not trusted:
         raise click.UsageError("--proxy-protocol-port trusts nobody without --trusted-proxy: name the load balancers")
     if proxy_protocol_port == port:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from directory_server.access import acl, limits, policy, tenancy
+from directory_server.access.decision_counts import DECISIONS
 from directory_server.access.lists import AccessLists
 from directory_server.access.own_keys import OWN_KEYS, TIME_KEYS, days_until
 from directory_server.access.refusals import forbidden
@@ -28,7 +29,7 @@ from directory_server.people.person import Person
 from directory_server.people.share_links import limits_named
 from lockstep_store.wire.errors import Forbidden, NotFound
 from lockstep_store.wire.file_facts import tags_of
-from lockstep_store.wire.messages.access import AccessGround
+from lockstep_store.wire.messages.access import ALLOWING, AccessGround
 from lockstep_store.wire.messages.groups import GROUP_PREFIX, is_group
 from lockstep_store.wire.messages.s3 import TAGS
 from lockstep_store.wire.names import TENANT_SEPARATOR, tenant_of
@@ -37,7 +38,6 @@ _OF_THE_POLICY = frozenset({"s3:putbucketpolicy", "s3:getbucketpolicy", "s3:dele
 _EXISTING_TAG = "s3:existingobjecttag/"
 _RETAIN_UNTIL = "s3:object-lock-retain-until-date"
 _REMAINING_DAYS = "s3:object-lock-remaining-retention-days"
-ALLOWING: frozenset[AccessGround] = frozenset({"owner", "administrator", "policy", "grant", "shared", "acl"})
 _NO_KEYS: Mapping[str, list[str]] = {}
 
 
@@ -150,7 +150,9 @@ class Standing:
 
         With `owners_only`, sharing the bucket does not give this right.
         """
-        if not self.may(action, path, version=version, keys=keys, owners_only=owners_only):
+        ground = self.decide(action, path, version=version, keys=keys, owners_only=owners_only)
+        DECISIONS.note(self.bucket.name, action, ground)
+        if ground not in ALLOWING:
             raise self._forbidden(action, owners_only)
         return self.bucket
 

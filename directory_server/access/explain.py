@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from directory_server.access import grants as granted
-from directory_server.access.decisions import ALLOWING, Standing
+from directory_server.access.decisions import Standing
 from directory_server.access.grants import Grant
 from directory_server.metadata.statements import groups, people
 from directory_server.metadata.store import Reader
 from directory_server.people.person import Person
 from lockstep_store.wire.messages.access import (
+    ALLOWING,
     ANY_ACCOUNT,
     EVERYBODY,
     AccessGround,

@@ -200,6 +200,8 @@ ROUTES: dict[str, Route] = {
     "enrol": Route(
         frozenset(), void=FORBIDDEN, body={"secret": "x" * 40, "csr_pem": "none", "role": "file_server", "id": "9"}
     ),
+    "dashboard": _for_administrators(),
+    "policy_metrics": _for_administrators(),
     "list_servers": _ACCOUNT,
     "drain_server": _for_administrators(),
     "remove_server": _for_administrators(),

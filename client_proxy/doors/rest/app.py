@@ -25,6 +25,7 @@ from client_proxy.doors.rest.archives import ArchiveRoutes
 from client_proxy.doors.rest.authorities import AuthorityRoutes
 from client_proxy.doors.rest.buckets import BucketRoutes
 from client_proxy.doors.rest.cluster import ClusterRoutes
+from client_proxy.doors.rest.decisions import DecisionRoutes
 from client_proxy.doors.rest.facts import FactsRoutes
 from client_proxy.doors.rest.file_access import AccessRoutes
 from client_proxy.doors.rest.file_operations import file_operations
@@ -244,6 +245,7 @@ def create_app(
         *_people(directory, remote),
         *KmsRoutes(directory).operations(),
         *ClusterRoutes(directory, operators).operations(),
+        *DecisionRoutes(directory).operations(),
         *ServerRoutes(directory).operations(),
         *ProgramRoutes(directory).operations(),
         *MaintenanceRoutes(directory).operations(),

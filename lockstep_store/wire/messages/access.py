@@ -28,6 +28,8 @@ AccessGround = Literal[
     "owner", "administrator", "policy", "grant", "shared", "acl", "denied", "read-only", "limits", "nothing"
 ]
 """What decided. The first six allow."""
+ALLOWING: frozenset[AccessGround] = frozenset({"owner", "administrator", "policy", "grant", "shared", "acl"})
+MAX_DECISIONS = 1000
 
 
 class GrantEntry(Message):
@@ -119,7 +121,37 @@ class SharedWithMeReply(Message):
     items: list[SharedWithMe]
 
 
+class DecisionCount(Message, omit_defaults=False):
+    """How often an action in a bucket was allowed or denied on a ground. `bucket` is empty for further buckets, which
+    are counted together."""
+
+    bucket: str
+    action: str
+    result: Literal["allowed", "denied"]
+    ground: AccessGround
+    count: int
+
+
+class DecisionsRequest(Message):
+    """Administrator: the decisions about access, in one bucket or all."""
+
+    credential: Credential
+    bucket: Annotated[str, Meta(max_length=63)] = ""
+
+
+class DecisionsReply(Message, omit_defaults=False):
+    """Decisions since the directory's start at `since_at`. `decisions` are the largest counts, `denied_most` those of
+    what was denied; both the largest first."""
+
+    since_at: float
+    allowed: int
+    denied: int
+    decisions: list[DecisionCount]
+    denied_most: list[DecisionCount]
+
+
 ACCESS = Call("/v1/access", AccessRequest, AccessReply)
 SET_ACCESS = Call("/v1/access/set", SetAccessRequest, AccessReply)
 PREVIEW_POLICY = Call("/v1/access/preview", PreviewPolicyRequest, AccessReply)
 SHARED_WITH_ME = Call("/v1/access/shared-with-me", CredentialRequest, SharedWithMeReply)
+DECISIONS = Call("/v1/decisions", DecisionsRequest, DecisionsReply)

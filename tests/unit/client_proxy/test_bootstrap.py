@@ -186,6 +186,25 @@ def test_a_proxy_shows_its_rate_limits_and_counts_log_ins(folder: Path, proxies:
         settings_of("--trusted-proxy", "balancer.example.org")
 
 
+@pytest.mark.parametrize("origin", ["https://app.example.com", "http://127.0.0.1:8080", "https://[::1]:3000", "*"])
+def test_origins_are_as_browsers_send_them(origin: str) -> None:
+    """None by default; several may be given."""
+    assert settings_of().api_origins == ()
+    assert settings_of("--api-origin", origin.upper(), "--api-origin", "https://b.example").api_origins == (
+        origin,
+        "https://b.example",
+    )
+
+
+@pytest.mark.parametrize(
+    "origin", ["app.example.com", "https://app.example.com/", "https://", "null", "ftp://a", "https://*.b"]
+)
+def test_what_is_no_origin_is_refused(origin: str) -> None:
+    """No browser would send it, so nothing would be allowed."""
+    with pytest.raises(click.UsageError, match="is not an origin"):
+        settings_of("--api-origin", origin)
+
+
 def test_rules_can_come_from_one_variable() -> None:
     """A variable has the rules separated by spaces; a storage's password is in no representation of the settings."""
     env = {

@@ -39,6 +39,7 @@ USES = {
     "directory_server/files/buckets.py": SHOWN,
     "directory_server/files/journal.py": CONDITIONS,
     "directory_server/api/cluster.py": SHOWN,
+    "directory_server/api/file_access.py": SHOWN,
     "directory_server/files/commits.py": SHOWN,
     "directory_server/cluster/directory_clock.py": "passes it on; bounded by elapsed time for retention dates",
     "directory_server/cluster/enrolment.py": SHOWN,
