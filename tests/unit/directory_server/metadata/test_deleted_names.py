@@ -10,9 +10,10 @@ import pytest
 
 from directory_server.access.policy import Question
 from directory_server.access.policy_documents import check_size, parse
-from directory_server.metadata.statements import deleted_names, s3_settings
+from directory_server.metadata.statements import deleted_names, s3_settings, uploads
 from directory_server.metadata.statements.deleted_names import new_id, policy_without
 from lockstep_store.wire.errors import BadName
+from lockstep_store.wire.messages.uploads import UploadInfo
 from lockstep_store.wire.names import check_account
 from tests.fakes.metadata_engines import open_metadata
 
@@ -110,6 +111,45 @@ def test_a_document_that_grows_beyond_the_limit_is_still_read() -> None:
     grown = policy_without(text, "a", ID)
     assert len(grown) > 20 * 1024
     assert verdict(grown, "a") is None
+
+
+@pytest.mark.usefixtures("every_engine")
+@pytest.mark.parametrize("name", ["ann", "\u00e4\u00f6", "acme\\ann"])
+def test_uploads_under_way_lose_the_name(tmp_path: Path, name: str) -> None:
+    """As grantee, as owner, and as who began them; a name that only contains it stays."""
+    store = open_metadata(tmp_path / "metadata.db")
+    grants = [
+        {"Grantee": grantee, "Permission": "READ"}
+        for grantee in ({"ID": name}, {"EmailAddress": name}, {"ID": f"{name}a"}, {"URI": "http://all"})
+    ]
+    asked = {"Owner": {"ID": name}, "Grants": grants}
+    settings = {
+        "given": {"acl": json.dumps(asked, ensure_ascii=False), "tags": json.dumps(asked)},
+        "begun": {"acl": json.dumps(asked)},
+        "canned": {"acl": '{"canned": "public-read"}'},
+    }
+
+    def fill(tx: Any) -> None:
+        for id, given in settings.items():
+            account = "bob" if id == "given" else name
+            uploads.insert_upload(tx, UploadInfo(id, "b", "k", account, 1.0, settings=given))
+
+    try:
+        store.write(fill)
+        store.write(lambda tx: deleted_names.replace_deleted(tx, name, ID))
+        with store.read() as reader:
+            found = {id: uploads.find(reader, id) for id in settings}
+        assert [one.account for one in found.values() if one is not None] == ["bob", ID, ID]
+        for id in ("given", "begun"):
+            one = found[id]
+            assert one is not None
+            assert json.loads(one.settings["acl"]) == {"Grants": grants[2:]}
+        assert found["canned"] is not None
+        assert found["canned"].settings == settings["canned"]
+        assert found["given"] is not None
+        assert found["given"].settings["tags"] == settings["given"]["tags"]
+    finally:
+        store.close()
 
 
 def test_lists_of_many_versions_are_replaced_in_several_transactions(

@@ -70,6 +70,31 @@ def proof(made: S3KeyInfo, secret: str = "") -> S3Proof:
     return unsigned._replace(signature=hmac.digest(key, text.encode(), "sha256").hex())
 
 
+@pytest.mark.usefixtures("every_engine")
+def test_sessions_depend_on_all_keys_before_them(
+    rig: DirectoryRig, keys: S3Keys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those that were made with sessions count towards the bound of the first key, and go with it."""
+    monkeypatch.setattr("directory_server.people.access_keys.MAX_SESSIONS", 3)
+    first, other = create(keys), create(keys)
+
+    def session(maker: str) -> str:
+        holder = s3_keys.S3KeyHolder(session_name="work", parent_key=maker)
+        return rig.store.write(lambda tx: keys.create_session(tx, "admin", 900.0, holder)).access_key_id
+
+    second = session(first.access_key_id)
+    third = session(second)
+    fourth = session(third)
+    for maker in (first.access_key_id, second, fourth):
+        with pytest.raises(Conflict, match="3 sessions already"):
+            session(maker)
+    kept = session(other.access_key_id)
+    keys.revoke(ADMIN, S3KeyRequest("admin", first.access_key_id))
+    with rig.store.read() as reader:
+        left = {key.access_key_id for key in s3_keys.every_key_of(reader, "admin", 100)}
+    assert left & {first.access_key_id, second, third, fourth, other.access_key_id, kept} == {other.access_key_id, kept}
+
+
 def test_a_signature_shows_whose_it_is(keys: S3Keys) -> None:
     """The right secret is the account; any other is nobody's, and so is a key that never was."""
     made = create(keys)
