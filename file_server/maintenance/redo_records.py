@@ -59,7 +59,7 @@ class RedoRecords:
         """The ids of the authorities whose keys are needed to read the records; "" for an earlier version's."""
         return sorted(set(self._sealed_by.copy().values()))
 
-    def learn(self, newest: RedoPlace, replay_after: RedoPlace | None, issuer: str = "") -> None:
+    def learn(self, newest: RedoPlace, replay_after: RedoPlace | None, issuer: str) -> None:
         """How far the directory is, behind which place it wants records, and the authority whose key seals them now."""
         if newest != self._newest or replay_after != self._replay_after or issuer != self._issuer:
             self._newest, self._replay_after, self._issuer = newest, replay_after, issuer

@@ -172,14 +172,19 @@ def test_a_stolen_key_is_worth_nothing_afterwards(
     shutil.copy(cluster.settings.certs / "ca.pem", stolen / "ca.pem")
     thief = shown_by(ensure_identity(stolen, "client_proxy", "1"), cluster)
     assert thief.call(server_url("1"), MISSING_CHUNKS, ANY_CHUNK).missing
-    forged = LocalPeers.with_token(cluster.programs, CertificateAuthority.load(stolen).peer_token("client_proxy", "1"))
+    thiefs = CertificateAuthority.load(stolen)
+    forged, made_up = (
+        LocalPeers.with_token(cluster.programs, thiefs.peer_token("client_proxy", id)) for id in ("1", "made-up")
+    )
     beat = ProxyHeartbeatRequest("https://thief:5000", authorities=proxy._keeper.authorities)
     assert forged.call(DIRECTORY_URL, PROXY_HEARTBEAT, beat)
     old = rotate(cluster, proxy)
     assert forged.call(DIRECTORY_URL, PROXY_HEARTBEAT, beat)
     _, csr = new_key_and_request("client_proxy", "1")
-    with pytest.raises(PeerRefused, match="another key"):  # or it would stay beyond the retirement
-        forged.call(DIRECTORY_URL, RENEW_CERTIFICATE, RenewCertificateRequest(csr))
+    for one in (forged, made_up):  # or they would stay beyond the retirement
+        with pytest.raises(PeerRefused, match="no certificate for this key"):
+            one.call(DIRECTORY_URL, RENEW_CERTIFICATE, RenewCertificateRequest(csr))
+    assert cluster.authority.programs.find("client_proxy", "made-up") is None
     heartbeats(cluster, proxy)
     assert post(cluster, f"{AUTHORITIES}/{old}/retire").status == 200
     cluster.directory.authorities.step()

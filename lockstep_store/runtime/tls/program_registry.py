@@ -47,6 +47,11 @@ class Program(msgspec.Struct):
         """Whether it may take part in the cluster."""
         return self.generation > self.ended
 
+    @property
+    def keys(self) -> set[str]:
+        """The `key` of each certificate of its membership."""
+        return {one.key for one in self.certificates if one.generation == self.generation}
+
 
 class _File(msgspec.Struct):
     format: int = 1
@@ -100,18 +105,18 @@ class ProgramRegistry:
         """Remember a certificate, durably, before it is given out. Those that have expired are forgotten.
 
         PeerRefused for a removed program, whose request may have come before its removal, and for a renewal with a key
-        that the program never had: whoever stole an authority's keys can make a program's token and certificate, and
-        would keep the place beyond the authority's end.
+        that no member had: whoever stole an authority's keys can make any program's token and certificate, and would
+        stay beyond the authority's end.
         """
 
         def work(content: _File) -> None:
-            program = content.programs.get(f"{role}-{id}") or _admit(content, role, id, [])
-            if not program.is_member:
+            program = content.programs.get(f"{role}-{id}")
+            if program is not None and not program.is_member:
                 raise PeerRefused(f"{role} {id} was removed from the cluster: it gets no certificate", removed=True)
+            if is_renewal and (program is None or not program.keys & {key, ""}):
+                raise PeerRefused(f"{role} {id} has no certificate for this key: invite it again")
+            program = program or _admit(content, role, id, [])
             kept = [one for one in program.certificates if one.expires_at > now.timestamp()]
-            keys = {one.key for one in kept if one.generation == program.generation}
-            if is_renewal and keys and not keys & {key, ""}:  # without any, the list of programs was lost
-                raise PeerRefused(f"{role} {id} cannot renew with another key: revoke it, and invite it again")
             issued = IssuedCertificate(str(serial), program.generation, expires.timestamp(), key)
             program.certificates = [*kept, issued]
 

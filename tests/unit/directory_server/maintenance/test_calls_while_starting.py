@@ -159,12 +159,12 @@ HELD_WHILE_STARTING = {
 
 DIGEST = chunk_digest(b"kept")
 TARGET = "elsewhere"
+CSR = new_key_and_request("client_proxy", "1")[1]
 
 
 def requests(admin: str, s3_key: str) -> dict[Any, Any]:
     """A request for each listed call, as it finds what `begun` left."""
     by_admin = CredentialRequest(admin)
-    _, csr_pem = new_key_and_request("client_proxy", "1")
     return {
         s3.BUCKET_SETTING: s3.BucketSettingRequest(admin, "files", "cors"),
         s3.BUCKET_CORS: s3.BucketCorsRequest("files"),
@@ -189,7 +189,7 @@ def requests(admin: str, s3_key: str) -> dict[Any, Any]:
         targets.TEST_TARGET: targets.TryTargetRequest(admin, TARGET),
         cluster.CLUSTER: by_admin,
         cluster.REPAIR_REPORT: cluster.RepairReportRequest(admin),
-        cluster.RENEW_CERTIFICATE: cluster.RenewCertificateRequest(csr_pem),
+        cluster.RENEW_CERTIFICATE: cluster.RenewCertificateRequest(CSR),
         recovery.FSCK: recovery.FsckRequest(admin),
         recovery.FSCK_REPORT: by_admin,
         recovery.RECOVERY: by_admin,
@@ -208,6 +208,7 @@ def begun(tmp_path: Path) -> tuple[Directory, dict[Any, Any]]:
     """A directory that is starting, and a request for each listed call."""
     authority = ensure_authority(tmp_path / "certs")
     first = Directory(tmp_path, authority)
+    first.authority.sign_request(CSR, "client_proxy", "1", [])
     first.file_servers_up("1", "2", "3")
     admin = first.admin
     first.write(admin, "kept", b"kept", "write-id-of-kept")
