@@ -103,8 +103,8 @@ class ProxyProtocolListener:
     def __init__(self, host: str, port: int, trusted: Sequence[Network]) -> None:
         self._host, self._port = host, port
         self._trusted = trusted
-        self._clients: dict[int, str] = {}
-        """The clients' addresses, by the port that the relay's own connection to the runner comes from."""
+        self._clients: dict[tuple[str, int], str] = {}
+        """The clients' addresses, by the address and port that the relay's own connection to the runner comes from."""
         self._refused: set[str] = set()
         self._reserved = _reserved_port()
         self.inner: tuple[str, int] = self._reserved.getsockname()
@@ -151,7 +151,7 @@ class ProxyProtocolListener:
         """Let a request that came through here count for its client. BadHead if it came to `inner` otherwise."""
         if exchange.wait.port != self.inner[1]:
             return
-        client = self._clients.get(exchange.wait.peer[1])
+        client = self._clients.get(exchange.wait.peer)
         if client is None:
             raise BadHead(400, "this port is the proxy's own: use its address for people")
         exchange.wait.client = client
@@ -209,8 +209,8 @@ class ProxyProtocolListener:
         with socket.socket() as inner:
             inner.setblocking(False)
             inner.bind((_LOOPBACK, 0))
-            port = inner.getsockname()[1]
-            self._clients[port] = client
+            own: tuple[str, int] = inner.getsockname()
+            self._clients[own] = client
             try:
                 await self._loop.sock_connect(inner, self.inner)
                 async with _streams(inner) as (from_runner, to_runner):
@@ -220,7 +220,7 @@ class ProxyProtocolListener:
                     finally:
                         sending.cancel()
             finally:
-                del self._clients[port]
+                del self._clients[own]
         writer.close()
         async with asyncio.timeout(STALL_SECONDS):
             await writer.wait_closed()

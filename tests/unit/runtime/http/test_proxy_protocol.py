@@ -106,8 +106,8 @@ class Balanced(NamedTuple):
     context: ssl.SSLContext
     listener: ProxyProtocolListener
 
-    def connect(self, start: bytes, port: int = 0, source: str = BALANCER) -> ssl.SSLSocket:
-        raw = socket.create_connection(("127.0.0.1", port or self.port), 60, (source, 0))
+    def connect(self, start: bytes, port: int = 0, source: tuple[str, int] = (BALANCER, 0)) -> ssl.SSLSocket:
+        raw = socket.create_connection(("127.0.0.1", port or self.port), 60, source)
         raw.sendall(start)
         return self.context.wrap_socket(raw, server_hostname="localhost")
 
@@ -177,10 +177,14 @@ def test_nobody_else_names_a_client(balanced: Balanced, caplog: pytest.LogCaptur
 
 
 def test_the_port_behind_it_answers_nobody_else(balanced: Balanced) -> None:
-    """Whoever finds the runner's own port for it has no client's address there, not even its own."""
-    with balanced.connect(b"", port=balanced.inner) as connection:
-        status, body = ask(connection)
-    assert (status, b"this port is the proxy's own" in body) == (400, True)
+    """Whoever finds the runner's own port for it has no client's address there, not even from a port of the relay's."""
+    with balanced.connect(header("203.0.113.9")) as relayed:
+        assert ask(relayed)[0] == 200
+        ((_, relays),) = balanced.listener._clients
+        for source in ((BALANCER, 0), (STRANGER, relays)):
+            with balanced.connect(b"", balanced.inner, source) as connection:
+                status, body = ask(connection)
+            assert (status, b"this port is the proxy's own" in body) == (400, True)
 
 
 def test_a_header_that_does_not_come_ends_the_connection(balanced: Balanced, monkeypatch: pytest.MonkeyPatch) -> None:
