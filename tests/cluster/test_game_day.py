@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from local_cluster.plan import Program
 from lockstep_store.runtime.storage.redo_files import RedoFile, files_in
 from tests import ROOT
 from tests.cluster.cluster_command import get_file, lockstep, put_when_ready, status_says
@@ -23,6 +24,7 @@ from tests.cluster.cluster_harness import ClusterHarness
 from tests.cluster.conftest import MakeCluster
 from tests.cluster.disks import full, small_disk
 from tests.cluster.history import Traffic, judge
+from tests.cluster.previous_release import ORDER, previous_release, use_this_release
 from tests.linearizability import Operation, Outcome
 from tests.waiting import wait_until
 
@@ -36,6 +38,14 @@ QUICK = {
     "LOCKSTEP_DIRECTORY_DOWN_SECONDS": "4",
     "LOCKSTEP_DIRECTORY_REPAIR_GRACE_SECONDS": "1",
 }
+
+
+AWAY: dict[Program, str] = {
+    "directory_server": r"^  directory server does not answer.* To do: start it",
+    "file_server": r"^  file server {id} (is down|does not answer|has not reported).* To do: ",
+    "client_proxy": r"^  proxy {id} has not reported.* To do: ",
+}
+"""What the status says of a program that does not run."""
 
 
 class GameDay:
@@ -80,7 +90,7 @@ class GameDay:
 
     def a_file_server_dies(self) -> None:
         kill, start = self.cluster.kill, self.cluster.start
-        says = r"^  file server 2 (is down|does not answer|has not reported).* To do: "
+        says = AWAY["file_server"].format(id=2)
         self.act("a file server dies", lambda: kill("file_server", 2), says, lambda: start("file_server", 2))
 
     def a_file_server_hangs(self) -> None:
@@ -93,13 +103,13 @@ class GameDay:
         self.act(
             "a proxy dies",
             lambda: kill("client_proxy", 2),
-            r"^  proxy 2 has not reported.* To do: ",
+            AWAY["client_proxy"].format(id=2),
             lambda: start("client_proxy", 2),
         )
 
     def the_directory_dies(self) -> None:
         kill, start = self.cluster.kill, self.cluster.start
-        says = r"^  directory server does not answer.* To do: start it"
+        says = AWAY["directory_server"]
         self.act("the directory dies", lambda: kill("directory_server"), says, lambda: start("directory_server"))
 
     def a_disk_fills_up(self) -> None:
@@ -122,14 +132,30 @@ class GameDay:
         self.well()
         self.told.append("a file server is drained and removed")
 
+    def the_cluster_is_upgraded(self) -> None:
+        """From the previous release, program by program; the status says which one is away just now."""
+        use_this_release(self.cluster)
+        for program, id in [*ORDER, ("file_server", LEAVES)]:
+            self._is_upgraded(program, id)
+        self.told.append("the cluster is upgraded")
+
+    def _is_upgraded(self, program: Program, id: int) -> None:
+        terminate, start = self.cluster.terminate, self.cluster.start
+        if (program, id) == ("client_proxy", 1):  # people ask it for the status
+            terminate(program, id)
+            start(program, id)
+            self.well()
+            return
+        self.act(
+            f"{program} {id} is upgraded",
+            lambda: terminate(program, id),
+            AWAY[program].format(id=id),
+            lambda: start(program, id),
+        )
+
     def every_program_is_started_anew(self) -> None:
         """In the order of a rolling upgrade."""
-        order = [
-            *(("file_server", id) for id in (1, 2, 3)),
-            ("directory_server", 1),
-            *(("client_proxy", id) for id in (1, 2)),
-        ]
-        for program, id in order:
+        for program, id in ORDER:
             self.traffic.allow(PEOPLE)
             self.cluster.terminate(program, id)
             self.cluster.start(program, id)
@@ -183,8 +209,9 @@ class GameDay:
 def test_ten_minutes_of_everything_lose_nothing_and_are_said(
     make_cluster: MakeCluster, tmp_path: Path, seed: int
 ) -> None:
-    """Each once in this order, then again by chance until the time is over."""
-    cluster = make_cluster(file_servers=4, proxies=2, env=QUICK, start_now=False)
+    """An upgrade first, then each once in this order, then again by chance until the time is over."""
+    env = {**QUICK, **previous_release(tmp_path / "previous", installed=True)}
+    cluster = make_cluster(file_servers=4, proxies=2, env=env, start_now=False)
     with small_disk(cluster.data / f"file_server-{FULL}"):
         cluster.start_all()
         began = time.monotonic()
@@ -201,6 +228,7 @@ def test_ten_minutes_of_everything_lose_nothing_and_are_said(
             ]
             day.well()
             traffic.calm(5 * PEOPLE, PEOPLE)
+            day.the_cluster_is_upgraded()
             for happens in [*again[:5], day.a_file_server_is_removed, *again[5:]]:
                 happens()
             chance = random.Random(seed)
