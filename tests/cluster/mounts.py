@@ -8,7 +8,9 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -17,19 +19,44 @@ from lockstep_store.wire.errors import SetupError
 from tests.cluster.cluster_harness import ClusterHarness
 from tests.waiting import PATIENCE_SECONDS, wait_until
 
+TRIAL = """
+import sys, mfusepy
+class Empty(mfusepy.Operations):
+    use_ns = True
+mfusepy.FUSE(Empty(), sys.argv[1], foreground=True)
+"""
 COMMAND_SECONDS = PROGRAM_SECONDS = 120.0
 
 
 def need_fuse() -> None:
     """Skip the test where folders cannot be mounted."""
+    reason = _why_not()
+    if reason:
+        pytest.skip(reason)
+
+
+@cache
+def _why_not() -> str:
+    """Why folders cannot be mounted here, found out by mounting an empty one; nothing if they can."""
     try:
         kernel.check_usable()
     except SetupError as error:
-        pytest.skip(f"{error} (.ci/run installs what is missing)")
-    if os.geteuid() != 0 and not os.access(kernel.DEVICE, os.W_OK):
-        pytest.skip(f"this account may not use {kernel.DEVICE}")
+        return f"{error} (.ci/run installs what is missing)"
     if not any(map(shutil.which, kernel.UNMOUNTERS)):
-        pytest.skip("fusermount is not installed (.ci/run installs it)")
+        return "fusermount is not installed (.ci/run installs it)"
+    with TemporaryDirectory() as folder:
+        trial = subprocess.Popen([sys.executable, "-c", TRIAL, folder], stderr=subprocess.PIPE, text=True)
+        try:
+            wait_until(
+                lambda: trial.poll() is not None or kernel.is_mounted(Path(folder)), what="a mount or its refusal"
+            )
+            if trial.poll() is None:
+                kernel.unmount(Path(folder))
+                return ""
+        finally:
+            trial.kill()
+            said = trial.communicate()[1].strip().splitlines()
+    return f"this machine refuses to mount folders ({said[0] if said else 'without a reason'})"
 
 
 class Mounted:

@@ -13,6 +13,7 @@ _NUMBERS: dict[type[LockstepError], int] = {
     errors.NotLoggedIn: errno.EACCES,
     errors.Forbidden: errno.EACCES,
     errors.NotFound: errno.ENOENT,
+    errors.Conflict: errno.EBUSY,
     errors.AlreadyExists: errno.EEXIST,
     errors.LockStale: errno.ESTALE,
     errors.PreconditionFailed: errno.ESTALE,

@@ -20,7 +20,6 @@ from lockstep_store.client.transfers.upload import upload
 from lockstep_store.wire.chunk_stream import MAGIC, end_frame, frame_header, stream_length
 from lockstep_store.wire.chunking import Chunk
 from lockstep_store.wire.content_types import FOUND_TYPE
-from lockstep_store.wire.errors import LockStale
 from lockstep_store.wire.manifest import MIN_CHUNK_BYTES, Manifest
 from lockstep_store.wire.messages.files import FileVersion
 from lockstep_store.wire.messages.locks import LockPath
@@ -65,9 +64,8 @@ class Saver:
 
         PreconditionFailed if the file is no longer at the version that this machine began with.
         """
-        if file.lock is not None and file.lock.trusted_seconds() == 0:
+        if file.lock is not None:
             file.lock.check()
-            raise LockStale("the lock's lease has ended")
         options = self._options(file.base, file.metadata(), file.lock, release=release)
         source, key = file.content, file.key
         sent = self._calls.save(lambda: upload(self._api, source, self._bucket, key, options=options))

@@ -14,7 +14,7 @@ from lockstep_store.client.mount.timed_calls import TimedCalls
 from lockstep_store.client.mount.tree import FOLDER, Entry, Tree
 from lockstep_store.client.mount.unsaved import Unsaved
 from lockstep_store.client.mount.working_file import WorkingFile
-from lockstep_store.wire.errors import AlreadyExists, LockstepError, NotFound, PreconditionFailed
+from lockstep_store.wire.errors import AlreadyExists, Conflict, LockstepError, NotFound, PreconditionFailed
 from lockstep_store.wire.messages.files import FileVersion
 
 log = logging.getLogger("lockstep.mount")
@@ -171,31 +171,49 @@ class Workspace:
     def rename(self, old: str, new: str) -> None:
         """Give a file another name, in one commit; a file that has the new name is replaced."""
         with self._guard:
-            file, replaced = self._files.get(old), self._files.get(new)
-        if file is not None:
-            with file.guard:
-                self._save(file, release=True)
-                self._saver.release_lock(file)
-        self._keep_folder(old)
+            file = self._files.get(old)
+        if file is None:
+            self._move(old, new, {})
+            return
+        with file.guard:  # to the end: what is written meanwhile must not pass for saved
+            self._save(file, release=True)
+            self._saver.release_lock(file)
+            moved = self._move(old, new, file.base.metadata if file.base is not None else {})
+            with self._guard:
+                if self._files.get(old) is file:
+                    del self._files[old]
+                    self._files[new] = file
+            file.move(new, self._tree.key(new))
+            file.saved(moved)
+
+    def _move(self, old: str, new: str, metadata: dict[str, str]) -> FileVersion:
+        """Move a file in the cluster. `metadata` is what is known of the source's."""
+        with self._guard:
+            replaced = self._files.get(new)
+        if old.rpartition("/")[0] != new.rpartition("/")[0]:
+            self._keep_folder(old)
         lock = replaced.lock if replaced is not None else None
         source, target = self._tree.key(old), self._tree.key(new)
-        saved = self._calls.run(self._api.move, source, target, bucket=self._bucket, lock=lock)
+        version = self._calls.run(self._api.move, source, target, bucket=self._bucket, lock=lock).version
+        version.metadata = version.metadata or dict(metadata)
         self._tree.note(old, None)
-        if saved.version.metadata:
-            self._tree.note(new, Entry(saved.version))
+        if version.metadata:
+            self._tree.note(new, Entry(version))
         else:
             self._tree.doubt(new)
         if replaced is not None:
             replaced.is_gone = True
             self._saver.release_lock(replaced)
-        with self._guard:
-            if file is not None and self._files.get(old) is file:
-                del self._files[old]
-                self._files[new] = file
-        if file is not None:
-            with file.guard:
-                file.move(new, target)
-                file.saved(_with(saved.version, file.base))
+        return version
+
+    def rename_folder(self, old: str, new: str) -> None:
+        """Give a folder another name. Conflict, naming one of them, if files of a large folder had to stay."""
+        source, target = self._tree.key(old), self._tree.key(new)
+        change = self._calls.save(self._api.move_folder, source, target, bucket=self._bucket)
+        if change.failed:
+            first = change.problems[0] if change.problems else None
+            reason = f", such as {first.path}: {first.problem.detail}" if first is not None else ""
+            raise Conflict(f"{change.failed} of {change.total} files stay in {old}{reason}")
 
     def is_busy(self, folder: str) -> bool:
         """Whether a file in the folder is open for writing."""
@@ -270,9 +288,3 @@ class Workspace:
         if folder and self._tree.is_alone(path):
             self._calls.run(self._api.create_folder, self._tree.key(folder), bucket=self._bucket, exist_ok=True)
             self._tree.note(folder, FOLDER)
-
-
-def _with(version: FileVersion, before: FileVersion | None) -> FileVersion:
-    if before is not None:
-        version.metadata = dict(before.metadata)
-    return version

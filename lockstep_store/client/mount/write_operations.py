@@ -48,9 +48,9 @@ class WriteOperations(ReadOperations):
     @answering
     def getattr(self, path: str, handle: int | None = None) -> dict[str, int]:
         opened = self._handle(handle).file if handle is not None else None
-        file = (
-            opened if isinstance(opened, WorkingFile) else self._workspace.find(relative_path(path)) if path else None
-        )
+        file = opened if isinstance(opened, WorkingFile) else None
+        if file is None and path:
+            file = self._workspace.find(relative_path(path))
         if file is None and not path and isinstance(opened, PinnedFile):  # removed, and still open
             return self._file_attributes("", opened.file.size, self._mounted_ns, PLAIN_MODE)
         if file is None:
@@ -168,8 +168,10 @@ class WriteOperations(ReadOperations):
             raise OSError(errno.EBUSY, os.strerror(errno.EBUSY))
         if replaced is not None:
             self.rmdir(new)
-        self._calls.run(self._api.move_folder, self._tree.key(source), self._tree.key(target), bucket=self._bucket)
-        self._tree.forget()
+        try:
+            self._workspace.rename_folder(source, target)
+        finally:
+            self._tree.forget()
         return 0
 
     @answering

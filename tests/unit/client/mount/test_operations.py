@@ -91,7 +91,8 @@ def test_space_is_the_least_of_quotas_and_disks(rig: MountRig, monkeypatch: pyte
 
 def test_every_error_has_a_number() -> None:
     """Classes without one of their own have that of their base."""
-    assert number_of(errors.BucketNotEmpty("x")) == errno.EIO
+    assert number_of(errors.BucketNotEmpty("x")) == errno.EBUSY
+    assert number_of(errors.InternalError("x")) == errno.EIO
     assert number_of(errors.SecondFactorNeeded("x")) == errno.EACCES
     assert number_of(errors.PeerUnreachable("x")) == errno.EHOSTDOWN
     assert {number_of(cls("x")) for cls in errors.BY_CODE.values()} <= set(errno.errorcode)

@@ -10,6 +10,8 @@ from collections.abc import Callable
 
 import pytest
 
+from lockstep_store.wire.errors import Problem
+from lockstep_store.wire.messages.folders import FolderChange, FolderProblem
 from lockstep_store.wire.messages.locks import LockPath
 from tests.unit.client.mount.mount_rig import MountRig
 from tests.unit.people import noise
@@ -268,6 +270,39 @@ def test_what_is_still_open_is_saved_when_the_folder_is_unmounted(rig: MountRig)
     rig.writing.write("/f", b"open", 0, handle)
     rig.writing.destroy("/")
     assert rig.server.core.content("f") == b"open"
+
+
+def test_what_is_written_during_a_rename_is_saved_with_the_next_close(rig: MountRig) -> None:
+    """It waits for the rename, and is not taken for saved."""
+    rig.server.core.save("other", b"x")
+    handle = rig.writing.create("/a", 0o644, os.O_WRONLY)
+    rig.writing.write("/a", b"one", 0, handle)
+    writing = threading.Thread(target=lambda: rig.writing.write("/a", b"two", 3, handle))
+
+    def write_meanwhile() -> None:
+        if rig.server.core.content("a") is not None and not writing.ident:
+            writing.start()
+
+    rig.server.core.before_commit = write_meanwhile
+    rig.writing.rename("/a", "/b")
+    writing.join(PATIENCE_SECONDS)
+    rig.server.core.before_commit = lambda: None
+    rig.writing.flush("/a", handle)
+    rig.writing.release("/a", handle)
+    assert rig.server.core.content("b") == b"onetwo"
+    assert rig.server.core.content("a") is None
+
+
+def test_files_that_stay_when_their_folder_is_renamed_are_named(
+    rig: MountRig, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A large folder moves file by file, and a locked one stays."""
+    rig.server.core.save("d/f", b"x")
+    stays = FolderProblem("d/f", Problem("locked", 423, "ben holds the lock"))
+    change = FolderChange("1", "move", "files", "d/", "ann", "incomplete", 900, 899, 1, 0.0, problems=[stays])
+    monkeypatch.setattr(rig.api, "move_folder", lambda *_, **__: change)
+    assert _number(rig.writing.rename, "/d", "/e") == errno.EBUSY
+    assert "1 of 900 files stay in d, such as d/f: ben holds the lock" in caplog.text
 
 
 def test_refused_operations_have_their_numbers(rig: MountRig) -> None:
