@@ -76,15 +76,16 @@ class LatestToken:
     def text(self) -> str:
         """Return the identity's token, or the one on the disk if the file has changed since."""
         stamp = self._stamp()
-        if stamp not in (0, self._known[0]):
+        if stamp not in (None, self._known[0]):
             self._known = (stamp, self._file.read_text("ascii").strip())
         return self._known[1]
 
-    def _stamp(self) -> int:
+    def _stamp(self) -> tuple[int, int] | None:
         try:
-            return self._file.stat().st_mtime_ns
+            found = self._file.stat()
         except OSError:
-            return 0
+            return None
+        return found.st_mtime_ns, found.st_ino  # two renewals may fall into one tick of the clock
 
 
 def ensure_authority(
