@@ -12,7 +12,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, create_engine, event
+from sqlalchemy import Connection, create_engine, event, text
 from sqlalchemy.exc import DatabaseError, OperationalError
 from sqlalchemy.pool import NullPool
 
@@ -72,5 +72,5 @@ def apply_migrations(connection: Connection, name: str) -> None:
     command.upgrade(config, "head")
     # Records of the older schema do not lead to this one.
     begin, forget = BREAK_CHAIN
-    connection.exec_driver_sql(begin, {"ahead": 1, "chain": secrets.token_bytes(CHAIN_BYTES)})
-    connection.exec_driver_sql(forget)
+    connection.execute(text(begin), {"ahead": 1, "chain": secrets.token_bytes(CHAIN_BYTES)})
+    connection.execute(text(forget))

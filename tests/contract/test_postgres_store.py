@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -13,7 +14,7 @@ from sqlalchemy import bindparam, delete, insert, select, update
 from directory_server.maintenance.new_metadata import check_new_metadata
 from directory_server.maintenance.restore import accept_older_database
 from directory_server.maintenance.safe_to_start import CURSOR_JUMP
-from directory_server.metadata import schema
+from directory_server.metadata import schema, upgrade
 from directory_server.metadata.engines.sqlite.totals import folders_of, kind_of
 from directory_server.metadata.redo_lines import UNRECORDED
 from directory_server.metadata.schema import join_secret
@@ -22,7 +23,7 @@ from directory_server.metadata.statements import redo
 from directory_server.metadata.store import ConstraintBroken, MetadataStore, Tx
 from lockstep_store.wire.content_types import FOUND_TYPE, known_endings
 from lockstep_store.wire.errors import BadRequest, Conflict, SetupError, StorageFormatError, Unavailable, Undecided
-from tests.contract.store_rows import PUT, address_file, journal, names, put
+from tests.contract.store_rows import GET, PUT, address_file, journal, names, put
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -259,6 +260,46 @@ def test_data_of_a_newer_program_is_refused(
         connection.execute("UPDATE alembic_version SET version_num = '9999'")
     with pytest.raises(StorageFormatError, match="newer Lockstep"):
         open_store()
+
+
+LATER = """
+import sqlalchemy as sa
+from alembic import op
+
+revision, down_revision = "9999", "{head}"
+
+def upgrade():
+    op.create_table("later", sa.Column("id", sa.Text, primary_key=True))
+    op.execute("UPDATE setting SET value = 'changed' WHERE name = 'a'")
+"""
+
+
+def test_an_older_database_is_brought_up_to_date(
+    open_store: Callable[..., MetadataStore], address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the migrations that it lacks; redo records of the older schema lead no further."""
+    from directory_server.metadata.engines.postgres import installed
+
+    store = open_store()
+    put(store, "a", "1")
+    with store.read() as reader:
+        before = redo.newest(reader)
+    store.close()
+    migrations = tmp_path / "migrations"
+    shutil.copytree(upgrade.MIGRATIONS, migrations)
+    (migrations / "versions" / "9999_later.py").write_text(LATER.format(head=installed.SCHEMA_REVISION))
+    monkeypatch.setattr(upgrade, "MIGRATIONS", migrations)
+    monkeypatch.setattr(installed, "SCHEMA_REVISION", "9999")
+    store = open_store()
+    with psycopg.connect(address) as connection:
+        assert connection.execute("SELECT count(*) FROM later").fetchone() == (0,)
+    with store.read() as reader:
+        assert reader.one(GET, key="a") == ("changed",)
+        oldest = redo.oldest(reader)
+        assert before is not None
+        assert oldest is not None
+        assert oldest.sequence > before.sequence
+    put(store, "b")
 
 
 def test_what_postgresql_cannot_store_is_a_bad_request(store: MetadataStore) -> None:
