@@ -248,12 +248,13 @@ def _restore_database(address: str, file: Path | None) -> None:
 def check_offline(data: Path, metadata: str) -> None:
     """Check the metadata of a stopped directory, without the file servers."""
     from directory_server.maintenance.fsck import check_metadata
-    from directory_server.metadata.engines.chosen import open_metadata
+    from directory_server.metadata.engines.chosen import open_metadata, place_of
 
     with _one_sentence():
         settings = Settings(data=data)
-        if not metadata and not settings.metadata_file.exists():
-            raise SetupError(f"there is no metadata in {data}; name the directory's folder with --data")
+        place = place_of(settings.metadata_file, metadata)
+        if not place.exists() if isinstance(place, Path) else place.is_empty():
+            raise SetupError(f"there is no metadata in {place}; name the directory's with --data or --metadata")
         store = open_metadata(settings.metadata_file, metadata)
         try:
             counts, problems, more = check_metadata(store)

@@ -163,7 +163,7 @@ class DirectoryServer:
     def _build_maintenance(self) -> None:
         store, settings = self.store, self._settings
         self.recovery = Recovery(store, self.clock, self.locks, self.repair.held, self._hooks)
-        self.epochs = Epochs(store, self.clock, self.recovery, settings.copies, settings.down_seconds, settings.data)
+        self.epochs = Epochs(store, self.clock, self.recovery, settings.copies, settings.down_seconds, settings.folder)
         patience = PATIENCE * settings.down_seconds
         self.late_records = LateRecords(
             store, self.clock, self.recovery, self.redo_log, lambda: self.epochs.expected, patience, self._forget_older

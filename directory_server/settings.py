@@ -50,6 +50,11 @@ class Settings:
         return self.data / "metadata.db"
 
     @property
+    def folder(self) -> Path | None:
+        """The folder with the metadata; None if they are in PostgreSQL."""
+        return None if self.metadata else self.data
+
+    @property
     def credentials_file(self) -> Path:
         """The file with the first administrator's credentials."""
         return self.admin_credentials or self.data.parent / "admin-credentials.json"

@@ -87,7 +87,7 @@ class Epochs:
         state: Recovery,
         copies: int,
         patience_seconds: float,
-        data: Path,
+        data: Path | None,
     ) -> None:
         self._store = store
         self._clock = clock
@@ -236,11 +236,13 @@ class Epochs:
     def _refuse_everything(self, server_id: str, why: str) -> None:
         if self.problem:
             return  # another file server was ahead first
+        place = f"in {self._data}" if self._data is not None else "in PostgreSQL"
+        option = f"--data {self._data}" if self._data is not None else "--metadata ADDRESS"
         self.problem = (
-            f"the metadata in {self._data} is older than the records of file_server-{server_id} ({why}). Continuing "
+            f"the metadata {place} is older than the records of file_server-{server_id} ({why}). Continuing "
             "would lose acknowledged files and issue numbers twice, so the directory refuses all calls. Stop it and "
             "put the newest metadata back; if this is the newest, run "
-            f"`lockstep restore --accept-older --data {self._data}`; then start the directory again"
+            f"`lockstep restore --accept-older {option}`; then start the directory again"
         )
         self._set_open(False)
         log.error("%s", self.problem)

@@ -78,6 +78,16 @@ def test_every_row_is_there_and_the_directory_goes_on(tmp_path: Path, address: s
         assert "has metadata already" in again.output
 
 
+def test_an_empty_database_is_no_metadata(address: str) -> None:
+    """A check of the wrong database makes nothing in it, which a start would take for metadata."""
+    checked = CliRunner().invoke(main, ["fsck", "--metadata", address])
+    assert checked.exit_code == 1
+    assert "there is no metadata in the PostgreSQL database" in checked.output
+    accepted = CliRunner().invoke(main, ["restore", "--accept-older", "--metadata", address])
+    assert accepted.exit_code == 1
+    assert "there is no metadata in the PostgreSQL database" in accepted.output
+
+
 def test_what_postgresql_cannot_store_leaves_the_database_empty(tmp_path: Path, address: str) -> None:
     """And once it is gone from the file, the same database will do."""
     lived_in(tmp_path).close()
