@@ -43,6 +43,8 @@ NOTE = Statement(
     .returning(schema.journal.c.cursor)
 )
 FORGET = Statement(delete(schema.journal))
+_found = select(schema.setting.c.name).cte("found")
+FORGET_FOUND = Statement(delete(schema.setting).where(schema.setting.c.name.in_(select(_found.c.name))))
 
 
 def put(store: MetadataStore, name: str, value: str = "") -> None:

@@ -17,7 +17,7 @@ import pytest
 from directory_server.metadata.store import ConstraintBroken, MetadataStore, Reader, Tx
 from lockstep_store.wire.errors import LockstepError, Unavailable
 from tests import ROOT
-from tests.contract.store_rows import ALL, FORGET, GET, PUT, SET, in_one_transaction, journal, names, put
+from tests.contract.store_rows import ALL, FORGET, FORGET_FOUND, GET, PUT, SET, in_one_transaction, journal, names, put
 
 
 def test_a_write_is_there_after_reopening(open_store: Callable[..., MetadataStore]) -> None:
@@ -76,6 +76,21 @@ def test_savepoints_nest(store: MetadataStore) -> None:
 
     store.write(work)
     assert names(store) == ["later", "outer"]
+
+
+def test_whatever_changes_rows_is_undone(store: MetadataStore) -> None:
+    """Also a statement that begins with what it reads, and does nothing else in its savepoint."""
+    put(store, "a")
+
+    def work(tx: Tx) -> None:
+        with pytest.raises(LookupError), tx.savepoint():
+            tx.run(FORGET_FOUND)
+            assert tx.all(ALL) == []
+            raise LookupError
+        tx.run(PUT, name="b", value="")
+
+    store.write(work)
+    assert names(store) == ["a", "b"]
 
 
 def test_a_broken_constraint_is_told_and_survived(store: MetadataStore) -> None:

@@ -60,7 +60,8 @@ def settings_of(url: str) -> dict[str, Any]:
     try:
         return {**_DEFAULTS, **conninfo_to_dict(url)}
     except psycopg.Error as error:
-        raise SetupError(f"--metadata is no address of a PostgreSQL database: {str(error).strip()}") from error
+        # Without the driver's words, which may have the password.
+        raise SetupError("--metadata is no address of a PostgreSQL database, such as postgresql://host/name") from error
 
 
 def shown(url: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from typing import Any
 
 import psycopg
 
@@ -49,24 +50,22 @@ def check_server(connection: Connection) -> None:
 def is_empty(url: str) -> bool:
     """Whether the database has no metadata yet: no tables, or no commit in them. Raises psycopg.Error."""
     with connect(url) as connection:
-        if _revision(connection) is None:
-            return True
-        row = connection.execute("SELECT commits FROM lockstep_directory").fetchone()
-        return row is None or row[0] == 0
+        return not _first(connection, "SELECT commits FROM lockstep_directory")
 
 
 def bring_up_to_date(url: str) -> None:
-    """Make what the database lacks, in one transaction. Safe to repeat. Raises psycopg.Error.
+    """Make what the database lacks. Safe to repeat. Raises psycopg.Error.
 
-    Raises StorageFormatError if a newer program wrote the metadata.
+    Raises SetupError if the database is not fit, and StorageFormatError if a newer program wrote the metadata.
     """
+    wanted = [*search_index.definitions(), *totals.definitions(), *redo.triggers(), *usage.triggers()]
+    name = hashlib.sha256("\n".join(wanted).encode()).hexdigest()
     with connect(url) as connection:
-        revision = _revision(connection)
-        wanted = [*search_index.definitions(), *totals.definitions(), *redo.triggers(), *usage.triggers()]
-        name = hashlib.sha256("\n".join(wanted).encode()).hexdigest()
-        if revision == SCHEMA_REVISION and _definitions(connection) == name:
+        check_server(connection)
+        is_current = _first(connection, "SELECT version_num FROM alembic_version") == SCHEMA_REVISION
+        if is_current and _first(connection, "SELECT definitions FROM lockstep_directory") == name:
             return
-    if revision != SCHEMA_REVISION:
+    if not is_current:
         # Imported only when needed: loading the library takes long.
         from directory_server.metadata.engines.postgres.upgrade import upgrade
 
@@ -77,17 +76,10 @@ def bring_up_to_date(url: str) -> None:
         connection.execute("UPDATE lockstep_directory SET definitions = %s", (name,))
 
 
-def _revision(connection: Connection) -> str | None:
+def _first(connection: Connection, statement: str) -> Any:
+    """Return the first value; None without one, or without the table."""
     try:
-        row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+        row = connection.execute(statement).fetchone()
     except psycopg.errors.UndefinedTable:
         return None
-    return None if row is None else str(row[0])
-
-
-def _definitions(connection: Connection) -> str:
-    try:
-        row = connection.execute("SELECT definitions FROM lockstep_directory").fetchone()
-    except psycopg.errors.UndefinedTable:
-        return ""
-    return str(row[0]) if row else ""
+    return None if row is None else row[0]

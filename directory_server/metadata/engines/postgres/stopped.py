@@ -12,10 +12,10 @@ from typing import Any
 import psycopg
 from sqlalchemy import Table
 
-from directory_server.metadata.engines.postgres.connections import Connection, connect, shown
-from directory_server.metadata.engines.postgres.installed import COUNT_COMMIT, bring_up_to_date, check_server, is_empty
+from directory_server.metadata.engines.postgres.connections import Connection, shown
+from directory_server.metadata.engines.postgres.installed import COUNT_COMMIT, bring_up_to_date, is_empty
 from directory_server.metadata.engines.postgres.redo import MAKE_TABLE, recorded_tables
-from directory_server.metadata.engines.postgres.writer import open_writer
+from directory_server.metadata.engines.postgres.writer import new_writer
 from directory_server.metadata.store import Row
 from lockstep_store.wire.errors import SetupError
 
@@ -34,18 +34,16 @@ class StoppedDatabase:
 
     def is_empty(self) -> bool:
         """Whether there is no metadata. Raises SetupError if the database cannot be reached."""
-        with _usable(self):
+        with _said(self):
             return is_empty(self._url)
 
     @contextmanager
     def changing(self) -> Iterator[StoppedTransaction]:
         """Run a transaction that leaves no redo record. Raises SetupError while a directory uses the database."""
-        with _usable(self):
-            with closing(connect(self._url)) as connection:
-                check_server(connection)
-            bring_up_to_date(self._url)
+        with _said(self):
             token, deadline = secrets.token_hex(16), time.monotonic() + WAIT_SECONDS
-            with closing(open_writer(self._url, token, take=True, deadline=deadline).connection) as connection:
+            writer = new_writer(self._url, token, lambda: bring_up_to_date(self._url), deadline)
+            with closing(writer.connection) as connection:
                 connection.execute(MAKE_TABLE)
                 with connection.transaction():
                     connection.execute(COUNT_COMMIT)
@@ -106,8 +104,7 @@ class StoppedTransaction:
 
 
 @contextmanager
-def _usable(database: StoppedDatabase) -> Iterator[None]:
-    """Raise SetupError for an error of PostgreSQL."""
+def _said(database: StoppedDatabase) -> Iterator[None]:
     try:
         yield
     except psycopg.Error as error:

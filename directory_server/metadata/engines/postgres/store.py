@@ -14,12 +14,14 @@ from pathlib import Path
 from typing import TypeVar
 
 import psycopg
+from sqlalchemy import text
 
 from directory_server.metadata.engines.postgres.connections import ConnectionPool, connect, settings_of, shown
 from directory_server.metadata.engines.postgres.errors import gone, translate_failure
-from directory_server.metadata.engines.postgres.installed import COUNT_COMMIT, bring_up_to_date, check_server
+from directory_server.metadata.engines.postgres.installed import COUNT_COMMIT, bring_up_to_date
 from directory_server.metadata.engines.postgres.transactions import DatabaseSnapshot, PostgresTx
-from directory_server.metadata.engines.postgres.writer import Replaced, Writer, open_writer
+from directory_server.metadata.engines.postgres.writer import Replaced, Writer, new_writer, reopened_writer
+from directory_server.metadata.statement import Statement
 from directory_server.metadata.store import CommitGuard, MetadataStore, Reader, Tx
 from lockstep_store.runtime.storage.group_commit import GroupCommit
 from lockstep_store.runtime.tracing import log
@@ -32,6 +34,7 @@ START_SECONDS = 10.0
 RETURN_SECONDS = 5.0
 """How long a commit whose answer was lost waits for the server, to learn the outcome."""
 CHECK_SECONDS = 1.0
+_TOKEN = Statement(text("SELECT token FROM lockstep_directory"))
 
 
 class PostgresStore(MetadataStore):
@@ -58,17 +61,7 @@ class PostgresStore(MetadataStore):
 
     def _open(self, deadline: float) -> None:
         try:
-            while True:
-                try:
-                    with connect(self._url) as connection:
-                        check_server(connection)
-                    break
-                except psycopg.OperationalError as error:
-                    if time.monotonic() >= deadline or _will_not_pass(error):
-                        raise
-                    time.sleep(0.1)
-            bring_up_to_date(self._url)
-            self._writer = open_writer(self._url, self._token, take=True, deadline=deadline)
+            self._writer = new_writer(self._url, self._token, lambda: bring_up_to_date(self._url), deadline)
             self._writer.connection.execute(COUNT_COMMIT)
         except psycopg.Error as error:
             raise SetupError(
@@ -100,9 +93,9 @@ class PostgresStore(MetadataStore):
             with suppress(LockstepError):
                 self.write(lambda tx: None)
         try:
-            with connect(self._url) as connection:
-                row = connection.execute("SELECT token FROM lockstep_directory").fetchone()
-        except psycopg.Error:
+            with DatabaseSnapshot(self._readers) as reader:
+                row = reader.one(_TOKEN)
+        except LockstepError:
             return CHECK_SECONDS
         if row is None or row[0] != self._token:
             self._replaced = self._replaced or Replaced()
@@ -171,14 +164,12 @@ class PostgresStore(MetadataStore):
                 raise Unavailable(_IN_DOUBT)
         try:
             if self._writer is None:
-                self._writer = open_writer(self._url, self._token, take=False, deadline=time.monotonic())
+                self._writer = reopened_writer(self._url, self._token, time.monotonic())
             try:
                 self._writer.begin()
             except psycopg.OperationalError:  # the server was restarted since
                 self._drop_writer()
-                self._writer = open_writer(
-                    self._url, self._token, take=False, deadline=time.monotonic() + RETURN_SECONDS
-                )
+                self._writer = reopened_writer(self._url, self._token, time.monotonic() + RETURN_SECONDS)
                 self._writer.begin()
         except Replaced as error:
             self._replaced = error
@@ -219,7 +210,7 @@ class PostgresStore(MetadataStore):
         assert self._in_doubt is not None
         number, when_durable = self._in_doubt
         try:
-            writer = open_writer(self._url, self._token, take=False, deadline=deadline)
+            writer = reopened_writer(self._url, self._token, deadline)
             done = writer.commits() >= number
         except Replaced as error:
             self._replaced = error
@@ -245,11 +236,6 @@ _IN_DOUBT = (
 
 def _unguarded(_: str) -> AbstractContextManager[None]:
     return nullcontext()
-
-
-def _will_not_pass(error: psycopg.OperationalError) -> bool:
-    """Whether waiting is in vain: a wrong password or name."""
-    return (error.sqlstate or "").startswith(("28", "3D")) or "does not exist" in str(error)
 
 
 def _call_all(calls: list[Callable[[], None]]) -> None:

@@ -30,7 +30,6 @@ BEGIN = "BEGIN"
 _SNAPSHOT = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 _DIALECT = PGDialect_psycopg()  # type: ignore[no-untyped-call]
 _ERRORS = (psycopg.Error, UnicodeError)
-_READS = ("SELECT", "WITH")
 
 
 class PostgresReader(Reader):
@@ -132,7 +131,7 @@ class PostgresTx(PostgresReader, Tx):
         except BaseException:
             self.total_changes += 1
             raise
-        if not sql.startswith(_READS):
+        if not sql.startswith("SELECT"):
             self.total_changes += 1
         return cursor
 

@@ -54,7 +54,7 @@ class Writer:
         cursor.nextset()
         row = cursor.fetchone()
         if row is None:
-            raise Replaced()
+            raise Replaced
         self.number = int(row[0])
 
     def record(self) -> str:
@@ -78,12 +78,36 @@ class Writer:
         return int(row[0])
 
 
-def open_writer(url: str, token: str, *, take: bool, deadline: float) -> Writer:
-    """Open the connection that writes: with `take` with a new claim, otherwise with the one that this server has.
+def new_writer(url: str, token: str, prepare: Callable[[], None], deadline: float) -> Writer:
+    """Take the place of the directory server before, with a new claim; `prepare` is called first, under the lock.
 
-    Until `deadline` (monotonic), waits for the server, and for the connection of a server that has just ended. Raises
-    psycopg.Error, SetupError while another server runs, and Replaced.
+    Until `deadline` (monotonic), waits for the server, and for the connection of a directory server that has just
+    ended. Raises psycopg.Error, and SetupError while another directory server runs.
     """
+    connection = _locked(url, deadline)
+    try:
+        prepare()
+        connection.execute("UPDATE lockstep_directory SET token = %s", (token,))
+    except BaseException:
+        connection.close()
+        raise
+    return Writer(connection, token)
+
+
+def reopened_writer(url: str, token: str, deadline: float) -> Writer:
+    """Open the connection again, with the claim that this server has. Waits, and raises, as above, and Replaced."""
+    connection = _locked(url, deadline)
+    try:
+        row = connection.execute("SELECT token FROM lockstep_directory").fetchone()
+        if row is None or row[0] != token:
+            raise Replaced
+    except BaseException:
+        connection.close()
+        raise
+    return Writer(connection, token)
+
+
+def _locked(url: str, deadline: float) -> Connection:
     connection = _patiently(lambda: connect(url), deadline)
     try:
         while not _is_locked(connection):
@@ -94,16 +118,10 @@ def open_writer(url: str, token: str, *, take: bool, deadline: float) -> Writer:
             "SELECT set_config('synchronous_commit', 'on', false)"
             " WHERE current_setting('synchronous_commit') IN ('off', 'local')"
         )
-        if take:
-            connection.execute("UPDATE lockstep_directory SET token = %s", (token,))
-        else:
-            row = connection.execute("SELECT token FROM lockstep_directory").fetchone()
-            if row is None or row[0] != token:
-                raise Replaced()
-        return Writer(connection, token)
     except BaseException:
         connection.close()
         raise
+    return connection
 
 
 def _is_locked(connection: Connection) -> bool:
@@ -115,7 +133,12 @@ def _patiently(call: Callable[[], Connection], deadline: float) -> Connection:
     while True:
         try:
             return call()
-        except psycopg.OperationalError:
-            if time.monotonic() >= deadline:
+        except psycopg.OperationalError as error:
+            if time.monotonic() >= deadline or _will_not_pass(error):
                 raise
         time.sleep(_SHORT_PAUSE)
+
+
+def _will_not_pass(error: psycopg.OperationalError) -> bool:
+    """Whether waiting is in vain: a wrong password or name."""
+    return any(words in str(error) for words in ("does not exist", "authentication failed"))
