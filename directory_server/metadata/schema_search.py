@@ -36,3 +36,8 @@ BUCKET_IDS = 1 << 40
 """Ids that each bucket has."""
 NAME_OF = "lower(substr({0}, length(rtrim({0}, replace({0}, '/', ''))) + 1))"
 """A path's last part in SQL, as in `name`."""
+NEXT_ID = (
+    f"coalesce((SELECT max(f.id) + 1 FROM search_file f WHERE f.id >= b.number * {BUCKET_IDS}"  # noqa: S608 - our own names
+    f" AND f.id < (b.number + 1) * {BUCKET_IDS}), b.number * {BUCKET_IDS})"
+)
+"""The next id of a bucket `b` in SQL."""

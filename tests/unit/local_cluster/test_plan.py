@@ -98,3 +98,9 @@ def test_every_program_is_told_the_name_for_other_machines(folder: Folder, name:
         assert plan.url == f"https://{in_url}:{plan.port}"
         if plan.program != "directory_server":
             assert words[words.index("--directory") + 1] == f"https://{in_url}:5050"
+
+
+def test_only_the_directory_is_told_of_the_metadatas_database(folder: Folder) -> None:
+    for plan in plan_programs(ClusterSettings(metadata="postgresql:///name"), folder):
+        assert ("postgresql:///name" in plan.command) == (plan.program == "directory_server")
+    assert not any("--metadata" in plan.command for plan in plan_programs(ClusterSettings(), folder))

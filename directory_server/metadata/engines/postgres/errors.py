@@ -14,21 +14,21 @@ _DAMAGED = "PostgreSQL reports that its data is damaged ({}); stop the directory
 
 def gone(error: Exception) -> str:
     """Return the message about a server that cannot be reached."""
-    return f"PostgreSQL cannot be reached ({_first_line(error)}); try again in a moment"
+    return f"PostgreSQL cannot be reached ({first_line(error)}); try again in a moment"
 
 
 def translate(error: Exception) -> Exception:
     """Translate an error of a statement."""
     if isinstance(error, psycopg.IntegrityError):
-        return ConstraintBroken(_first_line(error))
+        return ConstraintBroken(first_line(error))
     if isinstance(error, errors.DiskFull):
         return StorageFull(_FULL)
     if isinstance(error, errors.DataCorrupted | errors.IndexCorrupted):
-        return Damaged(_DAMAGED.format(_first_line(error)))
+        return Damaged(_DAMAGED.format(first_line(error)))
     if isinstance(error, errors.ReadOnlySqlTransaction):
         return Unavailable("PostgreSQL accepts no changes here (a standby, or a read-only transaction); try again")
     if isinstance(error, psycopg.DataError | UnicodeError):
-        return BadRequest(f"PostgreSQL cannot store this value ({_first_line(error)})")
+        return BadRequest(f"PostgreSQL cannot store this value ({first_line(error)})")
     if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
         return Unavailable(gone(error))
     return InternalError(f"a metadata statement failed: {error}")
@@ -40,5 +40,6 @@ def translate_failure(error: Exception) -> LockstepError:
     return known if isinstance(known, LockstepError) else InternalError(str(error))
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """Return what an error says, without the driver's further lines."""
     return str(error).partition("\n")[0]

@@ -47,10 +47,9 @@ def check_server(connection: Connection) -> None:
         raise SetupError("this PostgreSQL is a standby and accepts no changes; name the primary with --metadata")
 
 
-def is_empty(url: str) -> bool:
+def is_empty(connection: Connection) -> bool:
     """Whether the database has no metadata yet: no tables, or no commit in them. Raises psycopg.Error."""
-    with connect(url) as connection:
-        return not _first(connection, "SELECT commits FROM lockstep_directory")
+    return not _first(connection, "SELECT commits FROM lockstep_directory")
 
 
 def bring_up_to_date(url: str) -> None:

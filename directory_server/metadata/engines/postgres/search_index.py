@@ -10,17 +10,12 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from directory_server.metadata.engines.postgres.redo import function, trigger
-from directory_server.metadata.schema_search import BUCKET_IDS, NAME_OF
+from directory_server.metadata.schema_search import NAME_OF, NEXT_ID
 
 LETTERS = 3
 """Shorter texts cannot be found in the index."""
 MOST_TEXTS = 16
 """Texts of an alternative to look for: who reads looks at the path itself."""
-
-_NEXT_ID = (
-    f"coalesce((SELECT max(f.id) + 1 FROM search_file f WHERE f.id >= b.number * {BUCKET_IDS}"
-    f" AND f.id < (b.number + 1) * {BUCKET_IDS}), b.number * {BUCKET_IDS})"
-)
 
 
 def containing(any_of: Sequence[Sequence[str]], low: int, high: int, count: int) -> tuple[str, list[Any]]:
@@ -60,7 +55,7 @@ def definitions() -> Iterator[str]:
         "search_path_new",
         "INSERT INTO search_bucket (name) SELECT NEW.bucket"
         " WHERE NOT EXISTS (SELECT 1 FROM search_bucket WHERE name = NEW.bucket);"
-        f" INSERT INTO search_file (id, number, name, path) SELECT {_NEXT_ID}, b.number, {NAME_OF.format('NEW.path')},"
+        f" INSERT INTO search_file (id, number, name, path) SELECT {NEXT_ID}, b.number, {NAME_OF.format('NEW.path')},"
         " NEW.path FROM search_bucket b WHERE b.name = NEW.bucket; RETURN NULL;",
     )
     yield trigger("search_path_new", "AFTER INSERT", "current")

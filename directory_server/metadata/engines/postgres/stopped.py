@@ -13,9 +13,10 @@ import psycopg
 from sqlalchemy import Table
 
 from directory_server.metadata.engines.postgres.connections import Connection, shown
+from directory_server.metadata.engines.postgres.errors import first_line
 from directory_server.metadata.engines.postgres.installed import COUNT_COMMIT, bring_up_to_date, is_empty
 from directory_server.metadata.engines.postgres.redo import MAKE_TABLE, recorded_tables
-from directory_server.metadata.engines.postgres.writer import new_writer
+from directory_server.metadata.engines.postgres.writer import new_writer, patient_connection
 from directory_server.metadata.store import Row
 from lockstep_store.wire.errors import SetupError
 
@@ -33,9 +34,9 @@ class StoppedDatabase:
         return f"the PostgreSQL database {shown(self._url)}"
 
     def is_empty(self) -> bool:
-        """Whether there is no metadata. Raises SetupError if the database cannot be reached."""
-        with _said(self):
-            return is_empty(self._url)
+        """Whether there is no metadata. Waits for a server that starts; SetupError if it cannot be reached."""
+        with _said(self), closing(patient_connection(self._url, time.monotonic() + WAIT_SECONDS)) as connection:
+            return is_empty(connection)
 
     @contextmanager
     def changing(self) -> Iterator[StoppedTransaction]:
@@ -86,7 +87,7 @@ class StoppedTransaction:
                 for row in rows:
                     copy.write_row(row)
         except psycopg.DataError as error:
-            raise SetupError(f"PostgreSQL cannot store a row of table {table.name}: {str(error).strip()}") from error
+            raise SetupError(f"PostgreSQL cannot store a row of table {table.name}: {first_line(error)}") from error
         if table.name in recorded_tables():
             self._connection.execute(f"ALTER TABLE {redo_trigger.format('ENABLE')}")
 
@@ -108,4 +109,4 @@ def _said(database: StoppedDatabase) -> Iterator[None]:
     try:
         yield
     except psycopg.Error as error:
-        raise SetupError(f"cannot use {database}: {str(error).strip()}") from error
+        raise SetupError(f"cannot use {database}: {first_line(error)}") from error

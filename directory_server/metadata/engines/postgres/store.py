@@ -17,7 +17,7 @@ import psycopg
 from sqlalchemy import text
 
 from directory_server.metadata.engines.postgres.connections import ConnectionPool, connect, settings_of, shown
-from directory_server.metadata.engines.postgres.errors import gone, translate_failure
+from directory_server.metadata.engines.postgres.errors import first_line, gone, translate_failure
 from directory_server.metadata.engines.postgres.installed import COUNT_COMMIT, bring_up_to_date
 from directory_server.metadata.engines.postgres.transactions import DatabaseSnapshot, PostgresTx
 from directory_server.metadata.engines.postgres.writer import Replaced, Writer, new_writer, reopened_writer
@@ -65,7 +65,7 @@ class PostgresStore(MetadataStore):
             self._writer.connection.execute(COUNT_COMMIT)
         except psycopg.Error as error:
             raise SetupError(
-                f"cannot use the PostgreSQL database of --metadata ({shown(self._url)}): {str(error).strip()}"
+                f"cannot use the PostgreSQL database of --metadata ({shown(self._url)}): {first_line(error)}"
             ) from error
 
     def write(self, work: Callable[[Tx], R]) -> R:

@@ -10,6 +10,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
 from directory_server.metadata.engines.postgres.connections import connect, shown
+from directory_server.metadata.engines.postgres.errors import first_line
 from directory_server.metadata.engines.postgres.redo import MAKE_TABLE
 from directory_server.metadata.schema import metadata
 from directory_server.metadata.upgrade import MIGRATIONS, apply_migrations
@@ -49,5 +50,5 @@ def _require_trigrams(url: str, connection: Connection) -> None:
     except DBAPIError as error:
         raise SetupError(
             f"the database ({shown(url)}) needs PostgreSQL's extension pg_trgm for searches, and it could not be made "
-            f"({str(error.orig).partition(chr(10))[0]}); let an administrator run CREATE EXTENSION pg_trgm there"
+            f"({first_line(error.orig or error)}); let an administrator run CREATE EXTENSION pg_trgm there"
         ) from error

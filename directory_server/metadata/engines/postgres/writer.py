@@ -108,7 +108,7 @@ def reopened_writer(url: str, token: str, deadline: float) -> Writer:
 
 
 def _locked(url: str, deadline: float) -> Connection:
-    connection = _patiently(lambda: connect(url), deadline)
+    connection = patient_connection(url, deadline)
     try:
         while not _is_locked(connection):
             if time.monotonic() >= deadline:
@@ -129,10 +129,11 @@ def _is_locked(connection: Connection) -> bool:
     return bool(row and row[0])
 
 
-def _patiently(call: Callable[[], Connection], deadline: float) -> Connection:
+def patient_connection(url: str, deadline: float) -> Connection:
+    """Open a connection; until `deadline` (monotonic), wait for a server that is starting. Raises psycopg.Error."""
     while True:
         try:
-            return call()
+            return connect(url)
         except psycopg.OperationalError as error:
             if time.monotonic() >= deadline or _will_not_pass(error):
                 raise

@@ -10,7 +10,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator, Sequence
 
-from directory_server.metadata.schema_search import BUCKET_IDS, NAME_OF
+from directory_server.metadata.schema_search import NAME_OF, NEXT_ID
 
 LETTERS = 3
 """Letters of a token. Shorter texts cannot be found in the index."""
@@ -24,16 +24,12 @@ CONTAINING = (
     " ORDER BY search_index.rowid DESC LIMIT ?"
 )
 
-_NEXT_ID = (
-    f"coalesce((SELECT max(f.id) + 1 FROM search_file f WHERE f.id >= b.number * {BUCKET_IDS}"  # noqa: S608 - our own names
-    f" AND f.id < (b.number + 1) * {BUCKET_IDS}), b.number * {BUCKET_IDS})"
-)
 # A statement's OR REPLACE would hold for those of its triggers, too: hence no OR IGNORE here.
 _TRIGGERS = (
     "CREATE TEMP TRIGGER search_path_new AFTER INSERT ON main.current BEGIN"  # noqa: S608 - our own names
     " INSERT INTO search_bucket (name) SELECT NEW.bucket"
     " WHERE NOT EXISTS (SELECT 1 FROM search_bucket WHERE name = NEW.bucket);"
-    f" INSERT INTO search_file (id, number, name, path) SELECT {_NEXT_ID}, b.number, {NAME_OF.format('NEW.path')},"
+    f" INSERT INTO search_file (id, number, name, path) SELECT {NEXT_ID}, b.number, {NAME_OF.format('NEW.path')},"
     " NEW.path FROM search_bucket b WHERE b.name = NEW.bucket; END",
     "CREATE TEMP TRIGGER search_path_gone AFTER DELETE ON main.current BEGIN"  # noqa: S608 - our own names
     " DELETE FROM search_file WHERE number = (SELECT number FROM search_bucket WHERE name = OLD.bucket)"
