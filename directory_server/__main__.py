@@ -253,7 +253,8 @@ def check_offline(data: Path, metadata: str) -> None:
     with _one_sentence():
         settings = Settings(data=data)
         place = place_of(settings.metadata_file, metadata)
-        if not place.exists() if isinstance(place, Path) else place.is_empty():
+        is_there = place.exists() if isinstance(place, Path) else not place.is_empty()
+        if not is_there:
             raise SetupError(f"there is no metadata in {place}; name the directory's with --data or --metadata")
         store = open_metadata(settings.metadata_file, metadata)
         try:

@@ -35,13 +35,13 @@ class StoppedDatabase:
 
     def is_empty(self) -> bool:
         """Whether there is no metadata. Waits for a server that starts; SetupError if it cannot be reached."""
-        with _said(self), closing(patient_connection(self._url, time.monotonic() + WAIT_SECONDS)) as connection:
+        with _usable(self), closing(patient_connection(self._url, time.monotonic() + WAIT_SECONDS)) as connection:
             return is_empty(connection)
 
     @contextmanager
     def changing(self) -> Iterator[StoppedTransaction]:
         """Run a transaction that leaves no redo record. Raises SetupError while a directory uses the database."""
-        with _said(self):
+        with _usable(self):
             token, deadline = secrets.token_hex(16), time.monotonic() + WAIT_SECONDS
             writer = new_writer(self._url, token, lambda: bring_up_to_date(self._url), deadline)
             with closing(writer.connection) as connection:
@@ -105,7 +105,8 @@ class StoppedTransaction:
 
 
 @contextmanager
-def _said(database: StoppedDatabase) -> Iterator[None]:
+def _usable(database: StoppedDatabase) -> Iterator[None]:
+    """Raise SetupError for an error of PostgreSQL."""
     try:
         yield
     except psycopg.Error as error:
