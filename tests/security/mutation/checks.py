@@ -137,8 +137,9 @@ NO_CHECKS: dict[str, str] = {
 
 _LATER = "the directory refuses it with the same status"
 SURVIVORS: dict[str, str] = {
+    "client_proxy.doors.callers:check_credential:NotLoggedIn#2": _LATER,
     "client_proxy.doors.rest.request:RestRequest.credential:NotLoggedIn": _LATER,
-    "client_proxy.doors.rest.request:RestRequest.credential:NotLoggedIn#4": _LATER,
+    "client_proxy.doors.s3.auth.gate:Gate._caller:NotLoggedIn": _LATER,
     "client_proxy.doors.s3.buckets.buckets:BucketHandlers.list:AccessDenied": _LATER,
     "lockstep_store.runtime.peers.proofs:ProofCheck._check:PeerRefused": "what is no proof fails in the next lines",
     "lockstep_store.runtime.tls.certificate_authority:CertificateAuthority.verify_peer_token:is_role": (

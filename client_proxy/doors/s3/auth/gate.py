@@ -67,10 +67,10 @@ class Gate:
     def identify(self, request: S3Request) -> Principal:
         """The principal of `request`. S3Error when its signature is malformed, too old or wrong, NotLoggedIn when its
         API key or token is."""
-        caller = self.identify_caller(request)
-        if caller is not None:
-            return caller
         header = request.signed_headers
+        credential = claims.read_credential(request.argument_list, header)
+        if credential is not None:
+            return self._caller(request, credential)
         claim = claims.read_claim(request.argument_list, header)
         if claim is None:
             request.identified("", "")
@@ -89,9 +89,10 @@ class Gate:
 
     def identify_caller(self, request: S3Request) -> Principal | None:
         """The principal whose API key or token is in the headers; None if there is none."""
-        credential = claims.read_credential(request.argument_list, request.get)
-        if credential is None:
-            return None
+        credential = claims.read_credential(request.argument_list, request.signed_headers)
+        return None if credential is None else self._caller(request, credential)
+
+    def _caller(self, request: S3Request, credential: str) -> Principal:
         if not credential:
             raise NotLoggedIn("the API key or token is empty: check that it was copied correctly")
         account, key = self._ask_caller(check_credential(credential))
