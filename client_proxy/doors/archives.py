@@ -60,12 +60,14 @@ class _Names:
     def __init__(self) -> None:
         self._files = {MISSING.casefold()}
         self._folders: set[str] = set()
+        self._numbers: dict[str, int] = {}
+        """The last number that each name got. Trying all from the start would take hours where most names collide."""
 
     def of_file(self, name: str) -> str:
         """A free name for a file, whose folders have no file's name."""
         *folders, last = in_archive(name).split("/")
         above = self.of_folder("/".join(folders)) if folders else ""
-        found = self._free(above, last, self._files, self._folders)
+        found = self._free(above, last, "", self._files, self._folders)
         self._files.add(found.casefold())
         return found
 
@@ -73,17 +75,19 @@ class _Names:
         """The folder's name with a slash at its end; the same for each file in it."""
         found = ""
         for part in in_archive(name).split("/"):
-            found = self._free(found, part, self._files) + "/"
+            found = self._free(found, part, "/", self._files) + "/"
             self._folders.add(found[:-1].casefold())
         return found
 
-    @staticmethod
-    def _free(above: str, part: str, *taken: set[str]) -> str:
-        number, found = 1, above + part
-        while any(found.casefold() in names for names in taken):
+    def _free(self, above: str, part: str, kind: str, *taken: set[str]) -> str:
+        wanted = (above + part).casefold() + kind
+        number = self._numbers.get(wanted, 1)
+        while True:
+            found = above + (part if number == 1 else beside(part, str(number)))
+            if not any(found.casefold() in names for names in taken):
+                self._numbers[wanted] = number
+                return found
             number += 1
-            found = above + beside(part, str(number))
-        return found
 
 
 def archive(

@@ -10,6 +10,7 @@ import pytest
 
 from client_proxy.doors import archives
 from client_proxy.doors.archives import MISSING, archive
+from client_proxy.doors.shown_names import beside
 from lockstep_store.wire.errors import Forbidden, NotFound, TooLarge, Unavailable
 from tests.fakes.rest_core import TOKEN, FakeFiles
 
@@ -51,6 +52,23 @@ def test_every_system_can_unpack_it() -> None:
         *("A", "a (2)", "a (3)/b", "a (3)/c"),
         *("X", "x (2)/y", "p_", "p_ (2)"),
     }
+
+
+def test_names_that_collide_cost_no_more_than_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever stores many of them must not keep a proxy busy with finding numbers for them."""
+    tried = []
+
+    def counting(name: str, mark: str) -> str:
+        tried.append(mark)
+        return beside(name, mark)
+
+    monkeypatch.setattr(archives, "beside", counting)
+    same = [first + second for first in '<>:|"*' for second in '<>:|"*']
+    numbered = ["plan", *(f"plan ({number})" for number in range(2, 40))]
+    folders = [f"{name}/file" for name in ("plan", "PLAN", "Plan", "pLan", "plAn", "plaN")]
+    paths = [*same, *numbered, *folders]
+    assert len(_entries(_files(*paths), "")) == len(paths)
+    assert len(tried) < 2 * len(paths)
 
 
 @pytest.mark.parametrize(("path", "error"), [("in/a.txt", NotFound), ("in/none", NotFound), ("none/", NotFound)])
