@@ -247,3 +247,41 @@ def test_what_is_stored_is_shown_in_charts(open_page: OpenPage, cluster: Cluster
     person.page.get_by_role("region", name="By author").get_by_text("vera").wait_for()
     assert person.page.get_by_label("In the bucket").input_value() == "veras"
     assert person.violations() == []
+
+
+def test_a_bucket_gets_lifecycle_rules(open_page: OpenPage, cluster: ClusterHarness) -> None:
+    """A rule without sense is not saved; what only S3 programs set is said in words, and stays when a rule changes."""
+    url, owner = f"{cluster.proxy_urls[0]}/api/v1", account(cluster, "wim")
+    owner.post(f"{url}/buckets", json={"name": "wims"}, timeout=60).raise_for_status()
+    rule = {"id": "one", "prefix": "in/", "tags": {"kind": "draft"}, "expire_days": 9}
+    owner.put(f"{url}/lifecycles/wims", json={"rules": [rule]}, timeout=60).raise_for_status()
+    person = open_page(1, **PHONE)
+    person.sign_in("wim", PASSWORD)
+    person.page.get_by_role("button", name="Settings: wims").click()
+    person.page.get_by_role("button", name="Lifecycle …").click()
+    dialog = person.page.get_by_role("dialog", name="Lifecycle of “wims”")
+    dialog.get_by_text("Files are deleted 9 days after they were written.").wait_for()
+    assert person.violations() == []
+    dialog.get_by_role("button", name="Change: Below “in/”, with the tag kind=draft").click()
+    form = person.page.get_by_role("dialog", name="Rule", exact=True)
+    form.get_by_label("Delete files after (days)").fill("soon")
+    form.get_by_text("Enter a whole number of days from 1").wait_for()
+    assert form.get_by_role("button", name="Save").is_disabled()
+    assert person.violations() == []
+    form.get_by_label("Delete files after (days)").fill("10")
+    form.get_by_role("button", name="Save").click()
+    dialog.get_by_text("Files are deleted 10 days after they were written.").wait_for()
+    dialog.get_by_role("button", name="New rule").click()
+    form.get_by_label("Remove older versions after (days)").fill("1")
+    form.get_by_label("But keep so many").fill("3")
+    form.get_by_role("button", name="Save").click()
+    dialog.get_by_text("Older versions are removed 1 day after they were replaced, except the newest 3.").wait_for()
+    dialog.get_by_role("button", name="Switch off: All files").click()
+    dialog.get_by_text("switched off").wait_for()
+    first, second = owner.get(f"{url}/lifecycles/wims", timeout=60).json()["rules"]
+    assert first == {**rule, "expire_days": 10}
+    assert (second["noncurrent_days"], second["keep_newer"], second["enabled"]) == (1, 3, False)
+    for name in ("Below “in/”", "All files"):
+        dialog.get_by_role("button", name=f"Delete: {name}").click()
+    dialog.get_by_text("There are no rules").wait_for()
+    assert owner.get(f"{url}/lifecycles/wims", timeout=60).json() == {"rules": []}

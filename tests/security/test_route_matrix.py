@@ -174,6 +174,8 @@ ROUTES: dict[str, Route] = {
     "link_identity": _for_administrators(404),
     "unlink_identity": _for_administrators(404, query="issuer=https://login.lab.test&subject=1"),
     # Sharing
+    "lifecycle": Route(READERS),
+    "set_lifecycle": Route(OWNERS, body={"rules": []}),
     "access": _ACCOUNT,
     "bucket_policy": Route(OWNERS | {"read-only"}),  # whom the policy lets do everything
     "set_bucket_policy": Route(OWNERS, body={"policy": None}),

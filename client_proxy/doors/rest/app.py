@@ -34,6 +34,7 @@ from client_proxy.doors.rest.folders import FolderRoutes
 from client_proxy.doors.rest.form_uploads import FormUploadRoutes
 from client_proxy.doors.rest.groups import GroupRoutes
 from client_proxy.doors.rest.journal import ChangeRoutes
+from client_proxy.doors.rest.lifecycles import LifecycleRoutes
 from client_proxy.doors.rest.limited import limited
 from client_proxy.doors.rest.locks import LockRoutes
 from client_proxy.doors.rest.maintenance import MaintenanceRoutes
@@ -237,6 +238,7 @@ def create_app(
     operations = [
         *_files(file_store, directory),
         *BucketRoutes(directory).operations(),
+        *LifecycleRoutes(directory).operations(),
         *locks.operations(),
         *changes.operations(),
         *AccessRoutes(directory).operations(),

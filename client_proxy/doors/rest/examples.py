@@ -14,6 +14,7 @@ from client_proxy.doors.rest.file_access import AccessBody
 from client_proxy.doors.rest.files import CopyBody
 from client_proxy.doors.rest.folders import FolderMove, NewFolder
 from client_proxy.doors.rest.groups import GroupChangeBody, NewGroupBody
+from client_proxy.doors.rest.lifecycles import LifecycleBody
 from client_proxy.doors.rest.locks import AcquireBody, RenewBody
 from client_proxy.doors.rest.maintenance import FsckBody, RecoverBody
 from client_proxy.doors.rest.named_keys import NewKmsKey
@@ -54,6 +55,7 @@ EXAMPLES: dict[Any, Any] = {
     NewBucket: {"name": "plans", "versioning": "enabled"},
     BucketChange: {"shared": True},
     CopyBody: {"source": {"bucket": "files", "path": "plans/roof.txt"}, "bucket": "files", "path": "plans/roof-2.txt"},
+    LifecycleBody: {"rules": [{"prefix": "drafts/", "expire_days": 30, "noncurrent_days": 7}]},
     TrashDaysBody: {"days": 30},
     RestoreTrashBody: {"path": "plans/roof.txt", "marker": "0000000000000007"},
     EmptyTrashBody: {"prefix": "plans/"},

@@ -15,8 +15,17 @@ type Schemas = components['schemas'];
 type Bucket = Schemas['BucketInfo'];
 type Rule = Schemas['ShareRuleReply']['links'];
 
+export type BucketPart = 'lifecycle' | 'policy';
+
+interface Props {
+  bucket: Bucket;
+  /** Open one of the settings that have a dialog of their own. */
+  open: (part: BucketPart) => void;
+  onClose: () => void;
+}
+
 /** The settings of a bucket, for its owner and administrators. Each is saved when it is changed. */
-export function BucketDialog({ bucket, onPolicy, onClose }: { bucket: Bucket; onPolicy: () => void; onClose: () => void }) {
+export function BucketDialog({ bucket, open, onClose }: Props) {
   const texts = useTexts();
   const cache = useQueryClient();
   const [isDeleting, setIsDeleting] = useState(false);
@@ -81,18 +90,21 @@ export function BucketDialog({ bucket, onPolicy, onClose }: { bucket: Bucket; on
           />
         )}
         <Failed error={change.error ?? setRule.error ?? rule.error} />
+        <Group gap="sm">
+          <Button variant="default" onClick={() => open('lifecycle')}>
+            {texts.buckets.lifecycle}
+          </Button>
+          <Button variant="default" onClick={() => open('policy')}>
+            {texts.buckets.policy}
+          </Button>
+        </Group>
         <Group justify="space-between" mt="sm">
           <Button color="red" variant="light" onClick={() => setIsDeleting(true)}>
             {texts.buckets.delete}
           </Button>
-          <Group gap="sm">
-            <Button variant="default" onClick={onPolicy}>
-              {texts.buckets.policy}
-            </Button>
-            <Button onClick={onClose} data-autofocus>
-              {texts.app.close}
-            </Button>
-          </Group>
+          <Button onClick={onClose} data-autofocus>
+            {texts.app.close}
+          </Button>
         </Group>
       </Stack>
     </Dialog>

@@ -9,9 +9,13 @@ import { BucketIcon } from '../shell/icons';
 import { PageHead } from '../shell/PageHead';
 import { PlaceLink } from '../shell/PlaceLink';
 import { useTexts } from '../texts';
+import type { BucketPart } from './BucketDialog';
 import { SharedWithMe } from './SharedWithMe';
 
 const NewBucketDialog = lazy(() => import('./NewBucketDialog').then((part) => ({ default: part.NewBucketDialog })));
+const LifecycleDialog = lazy(() =>
+  import('../lifecycle/LifecycleDialog').then((part) => ({ default: part.LifecycleDialog })),
+);
 const PolicyDialog = lazy(() => import('../policy/PolicyDialog').then((part) => ({ default: part.PolicyDialog })));
 const BucketDialog = lazy(() => import('./BucketDialog').then((part) => ({ default: part.BucketDialog })));
 
@@ -24,7 +28,7 @@ export function BucketList({ account }: { account: Account }) {
   const texts = useTexts();
   const found = useBuckets();
   const buckets = found.data?.buckets ?? [];
-  const [open, setOpen] = useState<{ kind: 'new' } | { kind: 'settings' | 'policy'; name: string }>();
+  const [open, setOpen] = useState<{ kind: 'new' } | { kind: 'settings' | BucketPart; name: string }>();
   const opened = open?.kind === 'settings' ? buckets.find(({ name }) => name === open.name) : undefined;
   const close = () => setOpen(undefined);
   return (
@@ -83,10 +87,11 @@ export function BucketList({ account }: { account: Account }) {
         {opened && (
           <BucketDialog
             bucket={opened}
-            onPolicy={() => setOpen({ kind: 'policy', name: opened.name })}
+            open={(kind) => setOpen({ kind, name: opened.name })}
             onClose={close}
           />
         )}
+        {open?.kind === 'lifecycle' && <LifecycleDialog bucket={open.name} onClose={close} />}
         {open?.kind === 'policy' && <PolicyDialog bucket={open.name} onClose={close} />}
       </Suspense>
     </div>

@@ -113,6 +113,7 @@ export const de: Texts = {
       expiring: 'dürfen alle anlegen, die ihn benutzen dürfen, mit Ablauf',
       any: 'dürfen alle anlegen, die ihn benutzen dürfen, auch ohne Ablauf',
     },
+    lifecycle: 'Lebenszyklus …',
     policy: 'Richtlinie …',
     delete: 'Bucket löschen …',
     deleteTitle: (name) => `Den Bucket „${name}“ löschen?`,

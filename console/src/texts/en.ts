@@ -112,6 +112,7 @@ export const en = {
       expiring: 'everybody who may use it, if they expire',
       any: 'everybody who may use it, even if they never expire',
     },
+    lifecycle: 'Lifecycle …',
     policy: 'Policy …',
     delete: 'Delete the bucket …',
     deleteTitle: (name: string) => `Delete the bucket “${name}”?`,

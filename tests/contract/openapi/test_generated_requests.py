@@ -34,6 +34,7 @@ BEYOND_SCHEMAS = {
     "delete_folder": "the slash at a folder's end counts towards the length of its name",
     "move_folder": "a folder cannot be moved into itself",
     "download_archive": "the folder counts towards the length of a name, and all names towards that of the address",
+    "set_lifecycle": "which members of a rule belong together",
     "set_bucket_policy": "what a policy may say",
     "preview_bucket_policy": "what a policy may say",
     "create_share": "1.0 is an integer to a schema",

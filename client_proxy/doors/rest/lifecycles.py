@@ -1,0 +1,195 @@
+"""The routes for a bucket's lifecycle: rules that delete files and old versions by themselves, in a plain form.
+
+The rules are those of the S3 door, whose form they are stored in: either door reads what the other one set.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from functools import partial
+from typing import Annotated, Any
+
+from msgspec import Meta
+
+from client_proxy.core.directory_calls import Directory
+from client_proxy.doors.rest.json_body import JsonBody
+from client_proxy.doors.rest.operation import Answer, Content, Operation
+from client_proxy.doors.rest.reply import json_reply
+from client_proxy.doors.rest.request import RestRequest
+from lockstep_store.runtime.http.api import RawReply
+from lockstep_store.wire import errors
+from lockstep_store.wire.errors import BadRequest
+from lockstep_store.wire.file_facts import MAX_FILE_TAGS, check_tags
+from lockstep_store.wire.messages.base import Message, PathText
+from lockstep_store.wire.messages.s3 import (
+    BUCKET_SETTING,
+    PUT_BUCKET_SETTING,
+    BucketSettingRequest,
+    PutBucketSettingRequest,
+)
+
+_operation = partial(Operation, tag="Buckets", refusals=(errors.BadName, errors.Forbidden, errors.NotFound))
+_ONE = "/lifecycles/{bucket}"
+_SETTING = "lifecycle"
+MAX_RULES = 1000
+DAY_SECONDS = 86_400
+
+Days = Annotated[int, Meta(ge=1, le=2**31 - 1)]
+Size = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+
+
+class LifecyclePlan(JsonBody):
+    """Which files a rule is about, and what it does to them. A rule does at least one thing.
+
+    A file has to meet every condition that is given. Where versions are kept, a file that expires goes to the trash.
+    """
+
+    id: Annotated[str, Meta(max_length=255)] = ""
+    """Given by the proxy if it is empty."""
+    enabled: bool = True
+    prefix: PathText = ""
+    tags: Annotated[dict[str, str], Meta(max_length=MAX_FILE_TAGS)] = {}
+    larger_than: Size | None = None
+    smaller_than: Size | None = None
+    expire_days: Days | None = None
+    """Delete files so many days after they were written."""
+    expire_at: Annotated[float, Meta(ge=0)] | None = None
+    """Delete files at this time, a midnight in UTC; seconds since 1970."""
+    noncurrent_days: Days | None = None
+    """Remove older versions so many days after they were replaced."""
+    keep_newer: Annotated[int, Meta(ge=1, le=100)] | None = None
+    """With `noncurrent_days`: keep so many of the newest older versions."""
+    drop_markers: bool = False
+    """Remove delete markers that are the last thing left of a file."""
+    abort_uploads_days: Days | None = None
+    """Give up multipart uploads so many days after they were begun."""
+
+
+class LifecycleBody(JsonBody):
+    """All rules of a bucket; without any, nothing is deleted by itself."""
+
+    rules: Annotated[list[LifecyclePlan], Meta(max_length=MAX_RULES)]
+
+
+class LifecycleReply(Message, omit_defaults=False):
+    """All rules of a bucket."""
+
+    rules: list[LifecyclePlan]
+
+
+class LifecycleRoutes:
+    """The route /lifecycles."""
+
+    def __init__(self, directory: Directory) -> None:
+        self._directory = directory
+
+    def operations(self) -> list[Operation]:
+        return [
+            _operation(
+                id="lifecycle",
+                method="GET",
+                template=_ONE,
+                handler=self.show,
+                summary="Get the rules by which a bucket deletes files and old versions",
+                description="The same rules as at the S3 door. For everybody who may list the bucket.",
+                answers={200: Answer("The rules.", Content(LifecycleReply))},
+            ),
+            _operation(
+                id="set_lifecycle",
+                method="PUT",
+                template=_ONE,
+                handler=self.set,
+                summary="Replace the rules by which a bucket deletes files and old versions",
+                description="For its owner and administrators. The rules also apply to files that are there already.",
+                bodies=(Content(LifecycleBody),),
+                answers={200: Answer("The rules, each with its id.", Content(LifecycleReply))},
+            ),
+        ]
+
+    def show(self, request: RestRequest) -> RawReply:
+        asked = BucketSettingRequest(request.access(), request.bucket(), _SETTING)
+        value = self._directory.call(BUCKET_SETTING, asked).value
+        stored = [] if value is None else json.loads(value)["Rules"]
+        return json_reply(LifecycleReply([read_rule(one) for one in stored]))
+
+    def set(self, request: RestRequest) -> RawReply:
+        credential, bucket = request.access(), request.bucket()
+        rules = request.message(LifecycleBody).rules
+        for rule in rules:
+            check_rule(rule)
+            rule.id = rule.id or secrets.token_urlsafe(16)
+        if len({rule.id for rule in rules}) < len(rules):
+            raise BadRequest("two rules have the same id: leave the id of a new rule out")
+        value = json.dumps({"Rules": [stored_rule(rule) for rule in rules]}) if rules else None
+        self._directory.call(PUT_BUCKET_SETTING, PutBucketSettingRequest(credential, bucket, _SETTING, value))
+        return json_reply(LifecycleReply(rules))
+
+
+def check_rule(rule: LifecyclePlan) -> None:
+    """Raise BadRequest for a rule that would do nothing, or that contradicts itself. As strict as the S3 door."""
+    deletes = [rule.expire_days is not None, rule.expire_at is not None, rule.drop_markers]
+    if not any(deletes) and rule.noncurrent_days is None and rule.abort_uploads_days is None:
+        raise BadRequest("a rule must delete something: give it a number of days")
+    if sum(deletes) > 1:
+        raise BadRequest("a rule has only one of expire_days, expire_at and drop_markers: make a rule for each")
+    if rule.expire_at is not None and rule.expire_at % DAY_SECONDS:
+        raise BadRequest("expire_at must be a midnight in UTC")
+    if rule.keep_newer is not None and rule.noncurrent_days is None:
+        raise BadRequest("keep_newer needs noncurrent_days: it says which older versions to keep after those days")
+    larger, smaller = rule.larger_than, rule.smaller_than
+    if smaller is not None and smaller <= (larger or 0):
+        raise BadRequest("smaller_than must be more than larger_than, and more than 0")
+    narrow = bool(rule.tags) or larger is not None or smaller is not None
+    if narrow and (rule.drop_markers or rule.abort_uploads_days is not None):
+        raise BadRequest("drop_markers and abort_uploads_days cannot depend on tags or sizes: use only a prefix")
+    check_tags(list(rule.tags.items()))
+
+
+def stored_rule(rule: LifecyclePlan) -> dict[str, Any]:
+    """The rule in S3's form, as the directory carries it out."""
+    sizes = {"ObjectSizeGreaterThan": rule.larger_than, "ObjectSizeLessThan": rule.smaller_than}
+    condition: dict[str, Any] = {name: size for name, size in sizes.items() if size is not None}
+    tags = [{"Key": key, "Value": value} for key, value in rule.tags.items()]
+    if len(condition) + len(tags) + bool(rule.prefix) > 1:
+        condition = {"And": {"Prefix": rule.prefix, "Tags": tags, **condition}}
+    elif tags:
+        condition = {"Tag": tags[0]}
+    elif not condition:
+        condition = {"Prefix": rule.prefix}
+    found: dict[str, Any] = {"ID": rule.id, "Status": "Enabled" if rule.enabled else "Disabled", "Filter": condition}
+    if rule.expire_days is not None:
+        found["Expiration"] = {"Days": rule.expire_days}
+    elif rule.expire_at is not None:
+        found["Expiration"] = {"Date": rule.expire_at}
+    elif rule.drop_markers:
+        found["Expiration"] = {"ExpiredObjectDeleteMarker": True}
+    if rule.noncurrent_days is not None:
+        kept = {} if rule.keep_newer is None else {"NewerNoncurrentVersions": rule.keep_newer}
+        found["NoncurrentVersionExpiration"] = {"NoncurrentDays": rule.noncurrent_days, **kept}
+    if rule.abort_uploads_days is not None:
+        found["AbortIncompleteMultipartUpload"] = {"DaysAfterInitiation": rule.abort_uploads_days}
+    return found
+
+
+def read_rule(stored: dict[str, Any]) -> LifecyclePlan:
+    """The rule that S3's form, checked when it was stored, says."""
+    given: dict[str, Any] = stored.get("Filter") or stored
+    condition: dict[str, Any] = given.get("And") or given
+    tags = condition.get("Tags") or ([condition["Tag"]] if "Tag" in condition else [])
+    expiration: dict[str, Any] = stored.get("Expiration") or {}
+    noncurrent: dict[str, Any] = stored.get("NoncurrentVersionExpiration") or {}
+    return LifecyclePlan(
+        id=stored.get("ID", ""),
+        enabled=stored["Status"] == "Enabled",
+        prefix=condition.get("Prefix", ""),
+        tags={tag["Key"]: tag["Value"] for tag in tags},
+        larger_than=condition.get("ObjectSizeGreaterThan"),
+        smaller_than=condition.get("ObjectSizeLessThan"),
+        expire_days=expiration.get("Days"),
+        expire_at=expiration.get("Date"),
+        noncurrent_days=noncurrent.get("NoncurrentDays"),
+        keep_newer=noncurrent.get("NewerNoncurrentVersions"),
+        drop_markers=expiration.get("ExpiredObjectDeleteMarker") is True,
+        abort_uploads_days=(stored.get("AbortIncompleteMultipartUpload") or {}).get("DaysAfterInitiation"),
+    )
