@@ -53,6 +53,10 @@ class FileIds:
         except BadName:
             raise BadName("this id is that of a file which only S3 clients can use, because of its name") from None
 
+    def fetch_key(self) -> None:
+        """Make sure that ids can be given. Raises what the directory refuses with, or that it does not answer."""
+        _ = self._cipher
+
     @cached_property
     def _cipher(self) -> AESSIV:
         return AESSIV(bytes.fromhex(self._directory.call(FILE_ID_KEY, Nothing()).key))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 from client_proxy.core.requests import Write
@@ -97,10 +96,9 @@ def _path(form: FormBody, bucket: str, argument: str) -> str:
     path = argument or fields.get("path", "")
     if path and not path.endswith("/"):
         return check_path(path)
-    name = re.split(r"[/\\]", form.filename)[-1]
-    if not name:
+    if not form.own_name:
         raise BadRequest("the file in the form has no name: send a path that does not end with a slash")
-    return check_path(path + name)
+    return check_path(path + form.own_name)
 
 
 def _blocks(form: FormBody) -> Iterator[bytes]:

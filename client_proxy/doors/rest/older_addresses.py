@@ -24,11 +24,9 @@ from lockstep_store.runtime.http.api import Environ, StartResponse, Wsgi
 from lockstep_store.runtime.http.unread_body import DrainableRequest
 from lockstep_store.runtime.tracing import start_request
 from lockstep_store.wire.errors import BadRequest, Forbidden, LockstepError, NotFound
-from lockstep_store.wire.names import check_bucket
+from lockstep_store.wire.names import FILES_BUCKET, check_bucket
 
 OLDER_PREFIX = "/api"
-DEFAULT_BUCKET = "files"
-"""Where an address names neither a bucket nor a file, `?bucket=` may; without it, this one is meant."""
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
 Headers = list[tuple[str, str]]
 Values = dict[str, str]
@@ -37,9 +35,9 @@ Values = dict[str, str]
 class OlderAddress(NamedTuple):
     """`method` on `template` below /api is `to_method` on `to` below /api/v1.
 
-    An `{id}` gives the values `bucket` and `path`. `arguments` have other names in the operation. The values in
-    `in_query` and `in_body` become an argument, or a member of the JSON body. With `shows_ids`, files in the reply get
-    their `id`.
+    An `{id}` gives the values `bucket` and `path`; where there is neither it nor a bucket, `?bucket=` may name one.
+    `arguments` have other names in the operation. The values in `in_query` and `in_body` become an argument, or a
+    member of the JSON body. With `shows_ids`, files in the reply get their `id`.
     """
 
     method: str
@@ -112,35 +110,37 @@ class OlderAddresses:
         if address.shows_ids:
             answer = partial(_with_ids, answer, self._ids)
         try:
-            sent = self._rewritten(address, request, {name: _text(value) for name, value in values.items()})
+            if address.shows_ids:
+                self._ids.fetch_key()  # later, what was asked for would be done already
+            self._rewrite(address, request, {name: _text(value) for name, value in values.items()})
         except Exception as error:  # noqa: BLE001 - every failure becomes a reply here
             id = start_request(environ.get("HTTP_X_REQUEST_ID", ""))
             refusal = refusal_reply(error, f"{address.method} {OLDER_PREFIX}{address.template}", request)
             start_response(f"{refusal.status} -", [*refusal.headers, ("X-Request-Id", id)])
             return refusal.body
-        return answer(sent, start_response)
+        return answer(environ, start_response)
 
-    def _rewritten(self, address: OlderAddress, request: DrainableRequest, values: Values) -> Environ:
-        """The operation's request. Raises what an id, a bucket, the arguments or the body are refused with."""
+    def _rewrite(self, address: OlderAddress, request: DrainableRequest, values: Values) -> None:
+        """Make the request the operation's own, in its environment, where the layers around look for the operation.
+
+        Raises what an id, a bucket, the arguments or the body are refused with.
+        """
         environ = request.environ
         arguments = _arguments(environ) if environ.get("QUERY_STRING") else []
         if "id" in values:
             values["bucket"], values["path"] = self._ids.named(values.pop("id"))
         elif "{bucket}" in address.to and "bucket" not in values:
-            values["bucket"] = check_bucket(dict(arguments).get("bucket", DEFAULT_BUCKET))
+            values["bucket"] = check_bucket(dict(arguments).get("bucket", FILES_BUCKET))
             arguments = [(name, value) for name, value in arguments if name != "bucket"]
         renamed = dict(address.arguments)
         arguments = [(renamed.get(name, name), value) for name, value in arguments]
         if address.in_query:
             arguments.append((address.in_query, values[address.in_query]))
         target = _PLACEHOLDER.sub(lambda found: values[found[1]], PREFIX + address.to)
-        sent = {
-            **environ,
-            "REQUEST_METHOD": address.to_method,
-            "PATH_INFO": target.encode().decode("latin-1"),
-            "QUERY_STRING": urlencode(arguments),
-        }
-        return sent | _body_with(request, address.in_body, values[address.in_body]) if address.in_body else sent
+        if address.in_body:
+            environ.update(_body_with(request, address.in_body, values[address.in_body]))
+        environ["REQUEST_METHOD"], environ["PATH_INFO"] = address.to_method, target.encode().decode("latin-1")
+        environ["QUERY_STRING"] = urlencode(arguments)
 
 
 def _with_ids(inner: Wsgi, ids: FileIds, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 from werkzeug.http import parse_options_header
@@ -17,6 +18,7 @@ MAX_FIELD_BYTES = 20 * 1024
 """Of all fields before a file together with their headers, as in S3."""
 MAX_BOUNDARY_BYTES = 200
 FILE = "file"
+_SLASHES = re.compile(r"[/\\]")
 
 
 class FormBody:
@@ -39,6 +41,11 @@ class FormBody:
         self._until(self._delimiter)  # anything may stand before the first
         if not self._to_file():
             raise self.no_file()
+
+    @property
+    def own_name(self) -> str:
+        """The name of the file, without the folders that some clients put in front of it."""
+        return _SLASHES.split(self.filename)[-1]
 
     def malformed(self, why: str) -> Exception:
         """The error for a body that is no form."""

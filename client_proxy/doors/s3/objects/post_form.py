@@ -73,12 +73,11 @@ class PostForm:
             )
         form = PostedForm(request.get("Content-Type") or "", request.read)
         fields = form.fields
-        filename = re.split(r"[/\\]", form.filename)[-1]
-        if caller is not None and filename:
+        if caller is not None and form.own_name:
             fields.setdefault("key", "${filename}")
         if not fields.get("key"):
             raise _missing("key")
-        fields["key"] = fields["key"].replace("${filename}", filename)
+        fields["key"] = fields["key"].replace("${filename}", form.own_name)
         if fields.setdefault("bucket", request.bucket) != request.bucket:
             raise S3Error("InvalidArgument", "the field bucket names another bucket", ArgumentName="bucket")
         check_key(fields["key"])

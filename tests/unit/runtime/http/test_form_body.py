@@ -71,3 +71,11 @@ def test_a_form_without_a_file_or_with_too_much_before_it_is_refused() -> None:
         read(field % (BOUNDARY, b"x" * 30_000) + form(("a", b"x")))
     with pytest.raises(BadRequest, match="boundary"):
         FormBody("multipart/form-data", lambda _: b"")
+
+
+@pytest.mark.parametrize("sent", ["roof.txt", "C:\\\\plans\\\\roof.txt", "plans/roof.txt", "../roof.txt"])
+def test_a_files_own_name_has_no_folders(sent: str) -> None:
+    """Some clients send their whole path."""
+    source = BytesIO(form((sent, b"content")))
+    found = FormBody(f"multipart/form-data; boundary={BOUNDARY.decode()}", source.read)
+    assert found.own_name == "roof.txt"

@@ -11,7 +11,7 @@ import pytest
 from client_proxy.doors.rest.file_ids import FileIds
 from client_proxy.doors.rest.older_addresses import OLDER_ADDRESSES, OlderAddress, OlderAddresses
 from tests import ROOT
-from tests.fakes.wsgi import Answer, ask
+from tests.fakes.wsgi import Answer, ask, request_environ
 from tests.unit.client_proxy.doors.rest.test_file_ids import KeyHolder
 from tests.unit.rest_door import make_door
 
@@ -187,6 +187,31 @@ def test_files_in_replies_have_their_ids() -> None:
         assert answer.body.decode().count(ID) == 1
         text = answer.body.decode().replace(f',"id":"{ID}"', "")
         assert json.loads(text) == {**reply, "cursor": 7}
+
+
+def test_nothing_is_done_without_the_key_of_the_ids() -> None:
+    """A write whose reply could not be given is refused before it is made; what needs no id is not."""
+    holder, inner = KeyHolder(), Seen(IN_VERSION)
+    holder.is_up = False
+    app = OlderAddresses(inner, FileIds(holder))  # type: ignore[arg-type]
+    assert ask(app, "POST", "/api/files/upload").status == 503
+    assert inner.requests == []
+    assert ask(app, "GET", "/api/buckets").status == 200
+    holder.is_up = True
+    assert ask(app, "POST", "/api/files/upload").status == 200
+
+
+def test_the_layers_around_see_the_operation() -> None:
+    """It is noted in the environment that they passed on, for traces."""
+
+    def inner(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        environ["seen"] = environ["PATH_INFO"]
+        start_response("200 -", [])
+        return []
+
+    environ = request_environ("GET", f"/api/files/{ID}/download")
+    list(OlderAddresses(inner, IDS)(environ, lambda *_: None))
+    assert environ["seen"].startswith("/api/v1/files/photos/")
 
 
 def test_refusals_have_none() -> None:
