@@ -126,4 +126,6 @@ def serve(
     finally:
         job.stop(timeout=0.0)
         calls.close()
+        if writing is not None:
+            writing.unsaved.close()
         api.close()

@@ -2,14 +2,16 @@
 
 Each file that is written has its content in `spool/`, with a note beside it that says which file it is. What cannot be
 saved goes to `unsaved/`, under its own name, and stays there until a person removes it. So does what a killed process
-left in the spool.
+left in the spool. A process locks its part of the spool: one that was detached may still save while the next begins.
 """
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import itertools
 import os
+import tempfile
 import time
 from pathlib import Path
 
@@ -26,17 +28,19 @@ class SpoolNote(msgspec.Struct):
 
 
 class Unsaved:
-    """The two folders. One process uses them."""
+    """The two folders of a mounted folder."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder / "unsaved"
-        self._spool = folder / "spool"
+        self._spools = folder / "spool"
         self._numbers = itertools.count(1)
-        self._spool.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._spools.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._spool = Path(tempfile.mkdtemp(dir=self._spools))
+        self._lock = _lock(self._spool)
 
     def new_file(self, bucket: str, key: str) -> Path:
         """Return the path for a file's content, noted."""
-        path = self._spool / f"{os.getpid()}-{next(self._numbers)}"
+        path = self._spool / str(next(self._numbers))
         self.note(path, bucket, key)
         return path
 
@@ -64,12 +68,38 @@ class Unsaved:
         return target
 
     def keep_what_was_left(self) -> list[Path]:
-        """Keep what an earlier process left in the spool; return the places."""
+        """Keep what processes that have ended left in the spool; return the places."""
         kept = []
-        for note in sorted(self._spool.glob(f"*{_NOTE}")):
-            path = note.with_suffix("")
-            with contextlib.suppress(msgspec.DecodeError):  # killed while it wrote the note, before any content
-                if path.exists():
-                    kept.append(self.keep(path))
-            self.drop(path)
+        for spool in sorted(self._spools.iterdir()):
+            lock = _lock(spool)
+            if lock is None:
+                continue
+            for note in sorted(spool.glob(f"*{_NOTE}")):
+                path = note.with_suffix("")
+                with contextlib.suppress(msgspec.DecodeError):  # killed while it wrote the note, before any content
+                    if path.exists():
+                        kept.append(self.keep(path))
+                self.drop(path)
+            os.close(lock)
+            with contextlib.suppress(OSError):
+                spool.rmdir()
         return kept
+
+    def close(self) -> None:
+        """Give up the spool, which is empty when everything was saved or kept."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+        with contextlib.suppress(OSError):
+            self._spool.rmdir()
+
+
+def _lock(folder: Path) -> int | None:
+    """Lock a folder until the process ends; None if another process has it."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
+    return descriptor

@@ -36,5 +36,7 @@ def rig(server: RestServer, api: Client, tmp_path: Path) -> Iterator[MountRig]:
     """A mount of the bucket `files` without a kernel, whose feed a test moves by hand."""
     clock = ManualClock(100.0)
     calls = TimedCalls(deadline_seconds=PATIENCE_SECONDS, monotonic=clock.monotonic)
-    yield MountRig(server, api, calls, ChunkCache(tmp_path / "chunks", 64 * 1024 * 1024), clock, tmp_path / "state")
+    rig = MountRig(server, api, calls, ChunkCache(tmp_path / "chunks", 64 * 1024 * 1024), clock, tmp_path / "state")
+    yield rig
+    rig.unsaved.close()
     calls.close()
