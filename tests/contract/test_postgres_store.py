@@ -112,14 +112,21 @@ def test_who_lost_its_place_commits_and_reads_nothing(open_store: Callable[..., 
     assert names(open_store()) == ["a", "b"]
 
 
-def test_a_background_check_finds_it_without_a_write(open_store: Callable[..., MetadataStore], address: str) -> None:
+def test_a_background_check_finds_it_without_a_write(
+    open_store: Callable[..., MetadataStore], address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from directory_server.metadata.engines.postgres import store as module
+
+    monkeypatch.setattr(module, "RETURN_SECONDS", 0.1)
     first = open_store()
     assert first.check_some() == 1.0
     assert names(first) == []
     end_connections(address)
     open_store()
+    with pytest.raises(Unavailable, match="has not ended a lost connection yet, or another directory server uses"):
+        put(first, "a")
     first.check_some()
-    with pytest.raises(Unavailable), first.read():
+    with pytest.raises(Unavailable, match="start this one again"), first.read():
         pass
 
 

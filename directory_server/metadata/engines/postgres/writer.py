@@ -84,7 +84,9 @@ def new_writer(url: str, token: str, prepare: Callable[[], None], deadline: floa
     Until `deadline` (monotonic), waits for the server, and for the connection of a directory server that has just
     ended. Raises psycopg.Error, and SetupError while another directory server runs.
     """
-    connection = _locked(url, deadline)
+    connection = _locked(
+        url, deadline, "another directory server uses this database; stop it, or name another database"
+    )
     try:
         prepare()
         connection.execute("UPDATE lockstep_directory SET token = %s", (token,))
@@ -96,7 +98,9 @@ def new_writer(url: str, token: str, prepare: Callable[[], None], deadline: floa
 
 def reopened_writer(url: str, token: str, deadline: float) -> Writer:
     """Open the connection again, with the claim that this server has. Waits, and raises, as above, and Replaced."""
-    connection = _locked(url, deadline)
+    connection = _locked(
+        url, deadline, "PostgreSQL has not ended a lost connection yet, or another directory server uses this database"
+    )
     try:
         row = connection.execute("SELECT token FROM lockstep_directory").fetchone()
         if row is None or row[0] != token:
@@ -107,12 +111,12 @@ def reopened_writer(url: str, token: str, deadline: float) -> Writer:
     return Writer(connection, token)
 
 
-def _locked(url: str, deadline: float) -> Connection:
+def _locked(url: str, deadline: float, refusal: str) -> Connection:
     connection = patient_connection(url, deadline)
     try:
         while not _is_locked(connection):
             if time.monotonic() >= deadline:
-                raise SetupError("another directory server uses this database; stop it, or name another database")
+                raise SetupError(refusal)
             time.sleep(_SHORT_PAUSE)
         connection.execute(
             "SELECT set_config('synchronous_commit', 'on', false)"
