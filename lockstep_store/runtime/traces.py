@@ -103,11 +103,11 @@ class _Tracer:
         self._attach(self._trace.set_span_in_context(span, parent))
         return span
 
-    def end(self, span: Any, environ: Environ, status: int, with_paths: bool) -> None:
+    def end(self, span: Any, environ: Environ, status: int, id: str, with_paths: bool) -> None:
         span.update_name(environ.get(OPERATION, "unknown"))
         span.set_attribute("http.request.method", environ["REQUEST_METHOD"])
         span.set_attribute("http.response.status_code", status)
-        span.set_attribute("lockstep.request_id", request_id())
+        span.set_attribute("lockstep.request_id", id)
         if with_paths:
             span.set_attribute("url.path", environ["PATH_INFO"])
         if status >= 500:
@@ -135,7 +135,7 @@ class _Traced:
         span = self._tracer.begin(environ)
         if span is None:
             return self._inner(environ, start_response)
-        status = 500
+        status, id = 500, ""
 
         def start(line: str, *rest: Any) -> Any:
             nonlocal status
@@ -143,13 +143,15 @@ class _Traced:
             return start_response(line, *rest)
 
         def end() -> None:
-            self._tracer.end(span, environ, status, self._with_paths)
+            self._tracer.end(span, environ, status, id, self._with_paths)
 
         try:
             body = self._inner(environ, start)
         except BaseException:
+            id = request_id()
             end()
             raise
+        id = request_id()  # now: the thread that ends a streamed body may have begun with another request
         if isinstance(body, list):  # a list stays one, which the runner sends without a thread
             end()
             return body

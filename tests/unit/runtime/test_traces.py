@@ -10,7 +10,7 @@ import pytest
 
 from lockstep_store.runtime import tracing
 from lockstep_store.runtime.traces import collector_in, traced
-from lockstep_store.runtime.tracing import OPERATION
+from lockstep_store.runtime.tracing import OPERATION, start_request
 from tests.fakes.trace_collector import TraceCollector, trace_collector
 from tests.fakes.wsgi import ask, request_environ
 from tests.waiting import wait_until
@@ -26,6 +26,7 @@ def _app(environ: dict[str, Any], start: Any) -> Iterable[bytes]:
         tracing.propagate(sent)
     environ[OPERATION] = "write_file"
     path = environ["PATH_INFO"]
+    start_request(f"request-{path[1:]}")
     if path == "/breaks":
         raise RuntimeError("a defect")
     start("503 -" if path == "/busy" else "200 -", [("X-Sent", sent.get("traceparent", ""))])
@@ -122,4 +123,6 @@ def test_a_span_ends_with_the_reply(app: Any, collector: TraceCollector) -> None
     body.close()
     with pytest.raises(RuntimeError, match="a defect"):
         app(request_environ("GET", "/breaks", headers=PARENT), lambda *_: None)
-    assert [span.attributes["http.response.status_code"] for span in _flushed(collector, 3)] == [503, 200, 500]
+    ended = [span.attributes for span in _flushed(collector, 3)]
+    assert [one["http.response.status_code"] for one in ended] == [503, 200, 500]
+    assert [one["lockstep.request_id"] for one in ended] == ["request-busy", "request-stream", "request-breaks"]
