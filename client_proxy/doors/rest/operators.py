@@ -20,8 +20,8 @@ from lockstep_store.wire.messages.base import CredentialRequest
 from lockstep_store.wire.messages.cluster import Health
 from lockstep_store.wire.messages.people import WHO_AM_I
 
-_FORWARDED = ("HTTP_FORWARDED", "HTTP_VIA", "HTTP_X_FORWARDED_FOR", "HTTP_X_REAL_IP", RELAYED)
-"""Any of them: a reverse proxy on this machine passes the request on for somebody elsewhere."""
+_FORWARDED = ("HTTP_FORWARDED", "HTTP_VIA", "HTTP_X_FORWARDED_FOR", "HTTP_X_REAL_IP", "HTTP_ORIGIN", RELAYED)
+"""Any of them: a reverse proxy or a browser on this machine asks for somebody elsewhere, the latter for a web page."""
 
 
 class Operators:

@@ -69,6 +69,13 @@ def test_a_reverse_proxy_here_speaks_for_somebody_elsewhere(door: Door, header: 
     assert _ask(door, "/metrics", "127.0.0.1", **{header: "127.0.0.1"}).status == 401
 
 
+def test_a_browser_here_speaks_for_a_page_from_elsewhere(door: Door) -> None:
+    """With --api-origin, a page could read the reply."""
+    for path in HEALTH:
+        assert _ask(door, path, "127.0.0.1", Origin="https://app.example").json == {"healthy": True}
+    assert _ask(door, "/metrics", "::1", Origin="null").status == 401
+
+
 def test_a_load_balancer_here_speaks_for_somebody_elsewhere(door: Door) -> None:
     """Also if it says that its client is on loopback: that is another machine's."""
 
