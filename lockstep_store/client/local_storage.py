@@ -53,6 +53,13 @@ def local_problem(doing: str, path: Path | str, error: OSError) -> LocalFileErro
     return LocalFileError(f"cannot {doing} {path} ({error.strerror or error}): {advice}")
 
 
+def make_private(folder: Path) -> None:
+    """Create a folder, and those above it that are missing, for this user only: names tell others enough."""
+    missing = [place for place in (folder, *folder.parents) if not place.exists()]
+    for place in reversed(missing):
+        place.mkdir(mode=0o700, exist_ok=True)
+
+
 def read_text(path: Path) -> str:
     """Return the content of a file that a person named. LocalFileError, or BadRequest if it is not UTF-8."""
     try:

@@ -13,7 +13,7 @@ import click
 
 from lockstep_store.client.cli.command import App, Command, pass_app
 from lockstep_store.client.cli.names import Name, NameType
-from lockstep_store.client.local_storage import local_problem
+from lockstep_store.client.local_storage import local_problem, make_private
 from lockstep_store.client.mount.chunk_cache import ChunkCache
 from lockstep_store.client.mount.unsaved import Unsaved
 from lockstep_store.wire.errors import SetupError
@@ -154,7 +154,7 @@ def _start_in_background(app: App, place: Path, source: Name, options: list[str]
     command = [sys.executable, "-P", "-m", "lockstep_store.client.cli", *given, "mount", "--foreground"]
     command += [*options, "--", str(place), f"{source.bucket}:{source.path}"]
     try:
-        log_file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private(log_file.parent)
         with log_file.open("ab") as log:
             began = log.tell()
             child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)

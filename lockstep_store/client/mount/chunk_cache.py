@@ -11,6 +11,7 @@ import threading
 from collections import OrderedDict
 from pathlib import Path
 
+from lockstep_store.client.local_storage import make_private
 from lockstep_store.wire.digest import Digest, chunk_digest
 
 BLOCK_BYTES = 4096
@@ -26,7 +27,7 @@ class ChunkCache:
         self._guard = threading.Lock()
         self._sizes: OrderedDict[str, int] = OrderedDict()
         self._used = 0
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private(folder)
         for _, name, size in sorted(_found(folder)):
             self._note(name, size)
         self._shrink()

@@ -17,6 +17,8 @@ from pathlib import Path
 
 import msgspec
 
+from lockstep_store.client.local_storage import make_private
+
 _NOTE = ".json"
 
 
@@ -34,7 +36,7 @@ class Unsaved:
         self.folder = folder / "unsaved"
         self._spools = folder / "spool"
         self._numbers = itertools.count(1)
-        self._spools.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private(self._spools)
         self._spool = Path(tempfile.mkdtemp(dir=self._spools))
         self._lock = _lock(self._spool)
 
@@ -45,8 +47,10 @@ class Unsaved:
         return path
 
     def note(self, path: Path, bucket: str, key: str) -> None:
-        """Note which file the content at `path` is, again when it is renamed."""
-        path.with_suffix(_NOTE).write_bytes(msgspec.json.encode(SpoolNote(bucket, key)))
+        """Note which file the content at `path` is, again when it is renamed. A killed process leaves either note."""
+        part = path.with_suffix(".part")
+        part.write_bytes(msgspec.json.encode(SpoolNote(bucket, key)))
+        part.replace(path.with_suffix(_NOTE))
 
     def drop(self, path: Path) -> None:
         """Remove content that was saved, or is not wanted."""
@@ -62,7 +66,7 @@ class Unsaved:
             target = self.folder.joinpath(stamp if not turn else f"{stamp}-{turn}", note.bucket, *parts)
             if not target.exists():
                 break
-        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private(target.parent)
         path.replace(target)
         path.with_suffix(_NOTE).unlink(missing_ok=True)
         return target

@@ -11,6 +11,11 @@ def _files(folder: Path) -> list[str]:
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
 
 
+def _written(path: Path) -> Path:
+    path.write_text("x")
+    return path
+
+
 def test_what_was_saved_leaves_nothing(tmp_path: Path) -> None:
     unsaved = Unsaved(tmp_path)
     path = unsaved.new_file("files", "a")
@@ -31,6 +36,26 @@ def test_what_is_kept_has_its_own_name(tmp_path: Path) -> None:
     assert [place.read_text() for place in places] == ["one", "two"]
     assert [str(place).endswith("/files/plans/a.txt") for place in places] == [True, True]
     assert all(place.is_relative_to(tmp_path / "unsaved") for place in places)
+    assert _files(tmp_path / "spool") == []
+
+
+def test_other_users_do_not_see_the_names(tmp_path: Path) -> None:
+    """Every folder that is made is closed to them, also those above the content."""
+    unsaved = Unsaved(tmp_path / "state" / "mount")
+    kept = unsaved.keep(_written(unsaved.new_file("files", "plans/merger/offer.txt")))
+    made = [place for place in kept.parents if place.is_relative_to(tmp_path / "state")]
+    assert len(made) == 7
+    assert [place for place in [*made, tmp_path / "state/mount/spool"] if place.stat().st_mode & 0o077] == []
+
+
+def test_a_note_is_replaced_as_a_whole(tmp_path: Path) -> None:
+    """The one of a renamed file, whose content is there already, must never be half a note."""
+    unsaved = Unsaved(tmp_path)
+    path = unsaved.new_file("files", "old name")
+    with path.with_suffix(".json").open("rb") as old:
+        unsaved.note(path, "files", "new name")
+        assert b"old name" in old.read()
+    assert unsaved.keep(_written(path)).name == "new name"
     assert _files(tmp_path / "spool") == []
 
 
