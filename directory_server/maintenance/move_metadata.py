@@ -84,11 +84,12 @@ def _copy(source: sqlite3.Connection, target: Receiver) -> dict[str, int]:
 
 
 def _rows(source: sqlite3.Connection, table: Table) -> Iterator[tuple[Any, ...]]:
+    """The rows to copy. PostgreSQL stores no zero bytes in texts, such as a description that anybody may have sent."""
     columns = ", ".join(f'"{column.name}"' for column in table.columns)
     order = ", ".join(f'"{column.name}"' for column in table.primary_key)
     flags = [place for place, column in enumerate(table.columns) if isinstance(column.type, Boolean)]
     for row in source.execute(f'SELECT {columns} FROM "{table.name}" ORDER BY {order}'):  # noqa: S608 - our own names
-        values = list(row)
+        values = [value.replace("\0", "\ufffd") if isinstance(value, str) else value for value in row]
         for place in flags:
             values[place] = None if values[place] is None else bool(values[place])
         yield tuple(values)

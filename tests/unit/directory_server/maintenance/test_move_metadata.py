@@ -17,7 +17,8 @@ from directory_server.maintenance.move_metadata import move_metadata
 from directory_server.metadata.engines.chosen import stopped_database
 from directory_server.metadata.engines.sqlite.page_checksums import forget_checks
 from directory_server.metadata.statements import files, redo
-from lockstep_store.wire.errors import Conflict, SetupError
+from directory_server.metadata.statements.people import read_setting
+from lockstep_store.wire.errors import Conflict, Damaged, SetupError
 from tests.fakes import metadata_engines
 from tests.fakes.directory_rig import DirectoryRig
 
@@ -88,15 +89,27 @@ def test_an_empty_database_is_no_metadata(address: str) -> None:
     assert "there is no metadata in the PostgreSQL database" in accepted.output
 
 
-def test_what_postgresql_cannot_store_leaves_the_database_empty(tmp_path: Path, address: str) -> None:
+def test_no_account_can_prevent_the_move(tmp_path: Path, address: str) -> None:
+    """By a text that PostgreSQL cannot store: its zero bytes are replaced."""
+    lived_in(tmp_path).close()
+    file = tmp_path / "metadata.db"
+    _odd(file, "'a' || char(0)")
+    move_metadata(file, stopped_database(address))
+    metadata_engines.address_of.append(lambda _: address)
+    try:
+        rig = DirectoryRig(tmp_path / "elsewhere", servers=0)
+    finally:
+        metadata_engines.address_of.pop()
+    with closing(rig), rig.store.read() as reader:
+        assert read_setting(reader, "odd") == "a\ufffd"
+
+
+def test_what_would_be_stored_otherwise_leaves_the_database_empty(tmp_path: Path, address: str) -> None:
     """And once it is gone from the file, the same database will do."""
     lived_in(tmp_path).close()
     file, database = tmp_path / "metadata.db", stopped_database(address)
-    with closing(sqlite3.connect(file)) as db:
-        db.execute("INSERT INTO setting VALUES ('odd', 'a' || char(0))")
-        db.commit()
-    forget_checks(file)
-    with pytest.raises(SetupError, match="setting"):
+    _odd(file, "x'ff'")
+    with pytest.raises(Damaged, match="setting"):
         move_metadata(file, database)
     with closing(sqlite3.connect(file)) as db:
         db.execute("DELETE FROM setting WHERE name = 'odd'")
@@ -105,6 +118,13 @@ def test_what_postgresql_cannot_store_leaves_the_database_empty(tmp_path: Path, 
     assert move_metadata(file, database)["bucket"] == 2
     with pytest.raises(Conflict, match="has metadata already"):
         move_metadata(file, database)
+
+
+def _odd(file: Path, value: str) -> None:
+    with closing(sqlite3.connect(file)) as db:
+        db.execute(f"INSERT INTO setting VALUES ('odd', {value})")
+        db.commit()
+    forget_checks(file)
 
 
 def test_a_directory_that_runs_is_not_moved(tmp_path: Path, address: str) -> None:
