@@ -19,6 +19,7 @@ from typing import Any
 
 import msgspec
 
+from client_proxy.doors.whole_replies import Headers, whole_reply, with_length_of
 from lockstep_store.runtime.http.api import Environ, StartResponse, Wsgi
 from lockstep_store.runtime.http.unread_body import DrainableRequest
 from lockstep_store.runtime.tracing import request_id, start_request
@@ -38,8 +39,6 @@ _LOGOUT = "/api/v1/auth/logout"
 _CONTENT = "/api/v1/files/"
 _OUR_PAGES = "/api/v1/docs"
 _CONTENT_POLICY = "sandbox; default-src 'none'"
-
-Headers = list[tuple[str, str]]
 
 
 class SessionCookies:
@@ -77,23 +76,10 @@ class SessionCookies:
 
     def _begin(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Answer a log-in, whose token becomes a cookie."""
-        begun: list[tuple[str, Headers]] = []
-
-        def start(status: str, headers: Headers, *rest: Any) -> None:
-            begun[:] = [(status, headers)]
-
-        pieces = self._inner(environ, start)
-        try:
-            body = b"".join(pieces)
-        finally:
-            close = getattr(pieces, "close", None)
-            if close is not None:
-                close()
-        status, headers = begun[0]
+        status, headers, body = whole_reply(self._inner, environ)
         if status.startswith("2"):
             body, more = self._without_token(body)
-            headers = [(name, value) for name, value in headers if name.lower() != "content-length"]
-            headers += [("Content-Length", str(len(body))), *more]
+            headers = [*with_length_of(body, headers), *more]
         start_response(status, headers)
         return [body]
 

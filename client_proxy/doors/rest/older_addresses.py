@@ -20,6 +20,7 @@ from client_proxy.doors.rest.json_body import JSON_TYPE, read_json
 from client_proxy.doors.rest.operation import PREFIX
 from client_proxy.doors.rest.reply import problem_reply, refusal_reply
 from client_proxy.doors.rest.request import canonical_path, path_text
+from client_proxy.doors.whole_replies import Headers, read_all, whole_reply, with_length_of
 from lockstep_store.runtime.http.api import Environ, StartResponse, Wsgi
 from lockstep_store.runtime.http.unread_body import DrainableRequest
 from lockstep_store.runtime.tracing import start_request
@@ -28,7 +29,6 @@ from lockstep_store.wire.names import FILES_BUCKET, check_bucket
 
 OLDER_PREFIX = "/api"
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
-Headers = list[tuple[str, str]]
 Values = dict[str, str]
 
 
@@ -145,18 +145,13 @@ class OlderAddresses:
 
 def _with_ids(inner: Wsgi, ids: FileIds, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
     """The operation's reply, in which each file has its id."""
-    begun: list[tuple[str, Headers]] = []
-
-    def start(status: str, headers: Headers, *_: Any) -> None:
-        begun[:] = [(status, headers)]
-
-    body = _read_all(inner(environ, start))
-    status, headers = begun[0]
+    status, headers, body = whole_reply(inner, environ)
     if status.startswith("2"):
         reply = msgspec.json.decode(body)
         for file in _files_in(reply):
             file["id"] = ids.of(file["bucket"], file["path"])
-        body, headers = _replaced(msgspec.json.encode(reply), headers)
+        body = msgspec.json.encode(reply)
+        headers = with_length_of(body, headers)
     start_response(status, headers)
     return [body]
 
@@ -180,25 +175,12 @@ def _without_names(inner: Wsgi, environ: Environ, start_response: StartResponse)
     pieces = inner(environ, start)
     if not begun:
         return pieces
-    body, (status, headers) = _read_all(pieces), begun[0]
+    body, (status, headers) = read_all(pieces), begun[0]
     if body:
-        body, headers = _replaced(b"".join(problem_reply(_NAMELESS[status[:3]], "").body), headers)
+        body = b"".join(problem_reply(_NAMELESS[status[:3]], "").body)
+        headers = with_length_of(body, headers)
     start_response(status, headers)
     return [body]
-
-
-def _read_all(pieces: Iterable[bytes]) -> bytes:
-    try:
-        return b"".join(pieces)
-    finally:
-        close = getattr(pieces, "close", None)
-        if close is not None:
-            close()
-
-
-def _replaced(body: bytes, headers: Headers) -> tuple[bytes, Headers]:
-    kept = [(name, value) for name, value in headers if name.lower() != "content-length"]
-    return body, [*kept, ("Content-Length", str(len(body)))]
 
 
 def _pattern(template: str) -> re.Pattern[str]:
