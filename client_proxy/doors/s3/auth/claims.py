@@ -77,7 +77,7 @@ def read_credential(arguments: Sequence[tuple[str, str]], header: Header) -> str
     if key is None and not is_bearer:
         return None
     if (key is not None and authorization is not None) or any(name in _QUERY_PROOF for name, _ in arguments):
-        raise S3Error("InvalidArgument", "send either an API key, or a token as Bearer, or a signature, not several")
+        raise S3Error("InvalidArgument", "send only one of these: an API key, a Bearer token, a signature")
     return token.strip() if is_bearer else key
 
 
