@@ -384,13 +384,13 @@ def test_records_that_the_directory_cannot_read_are_put_aside(cluster: Cluster, 
     begin(cluster)
     cluster.beat()
     keeper, log = cluster.keepers[0], cluster.directory.server.redo_log
-    monkey = log._keys
+    keys = log._keys
     log._keys = lambda: {"another": b"a" * 32}
     keeper.records.learn(log.place(), None, "another")
     keeper.records.step()
     assert keeper.records.sealed_by == []
     assert list((tmp_path / "redo-of-1").glob("*.damaged"))
-    log._keys = monkey
+    log._keys = keys
     cluster.change_much()
     cluster.beat()
     assert keeper.records._appender is not None
