@@ -60,7 +60,6 @@ from lockstep_store.runtime.storage.sealing import KeyRing, Sealer
 from lockstep_store.runtime.tls.identity import Identity, ensure_identity
 from lockstep_store.runtime.tls.renewal import CertificateRenewal
 from lockstep_store.runtime.tls.trust_files import TrustFiles
-from lockstep_store.runtime.traces import traced
 from lockstep_store.runtime.tracing import log
 from lockstep_store.wire.errors import SetupError
 from lockstep_store.wire.messages.cluster import RENEW_CERTIFICATE
@@ -268,13 +267,14 @@ def serve_with_menu(settings: Settings, menu: Menu) -> int:
     proxy = build(settings)
     _warn_about(settings)
     service = Service(
-        traced(proxy.wsgi, os.environ, with_paths=settings.trace_paths),
+        proxy.wsgi,
         host=settings.host,
         port=settings.port,
         cert_file=proxy.cert_file,
         key_file=proxy.key_file,
         threads=settings.threads,
         balancers=_balancers(settings),
+        trace_paths=settings.trace_paths,
     ).start()
 
     def follow() -> float:

@@ -71,6 +71,7 @@ class Service:
     can connect, over TLS 1.3. Without it, any client can, from TLS 1.2, and `exchanges` serves them: it trusts no
     client and hides nothing from the application. Programs are served by Granian's WSGI interface, which costs half as
     much for a small body. `balancers` brings clients from another port, without `client_ca` only.
+    `trace_paths`: traces, if there are any, show the addresses of requests.
     """
 
     def __init__(
@@ -85,8 +86,9 @@ class Service:
         revoked: Path | None = None,
         threads: int = DEFAULT_THREADS,
         balancers: ProxyProtocolListener | None = None,
+        trace_paths: bool = False,
     ) -> None:
-        self._wsgi = DatedReplies(wsgi)
+        self._wsgi = DatedReplies(traced(wsgi, os.environ, with_paths=trace_paths))
         self._revoked = revoked
         self._client_ca = client_ca
         self._balancers = balancers
@@ -201,6 +203,8 @@ class Service:
             self._balancers.stop()
         if self._exchanges is not None:
             self._exchanges.stop()
+        if tracing.flush_traces is not None:
+            tracing.flush_traces()
 
 
 class _Listener:
@@ -272,10 +276,8 @@ def run(
 
     `on_start` is called once the program listens: one that cannot listen must not register with others.
     `on_authorities` is called before it and every second, with the authorities in force at the listener.
-    `trace_paths`: traces, if there are any, show the addresses of requests.
     `on_stopping` is called before the wait for requests in progress, to end those that would take long.
     """
-    wsgi = traced(wsgi, os.environ, with_paths=trace_paths)
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
@@ -289,6 +291,7 @@ def run(
         revoked=revoked,
         threads=threads,
         balancers=balancers,
+        trace_paths=trace_paths,
     ).start()
     log.info("listening on https://%s:%d", host, port)
     on_authorities(service.authorities)
@@ -303,8 +306,6 @@ def run(
     service.stop()
     if on_stop is not None:
         on_stop()
-    if tracing.flush_traces is not None:
-        tracing.flush_traces()
     log.info("stopped")
     logging.shutdown()
     # A thread that waits for a slow client must not keep a stopped program alive. Everything acknowledged is durable.

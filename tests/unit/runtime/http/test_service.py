@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from lockstep_store.runtime import tracing
 from lockstep_store.runtime.http import exchanges
 from lockstep_store.runtime.http.api import Api, RawReply, RawRequest
 from lockstep_store.runtime.http.service import Service
@@ -361,6 +362,19 @@ def test_a_certificate_whose_key_is_still_to_come_leaves_the_old_one_in_place(tm
         assert shown() != first
     finally:
         service.stop()
+
+
+def test_the_last_traces_are_sent_when_a_service_stops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever program it serves, with a menu or without."""
+    sent: list[str] = []
+    monkeypatch.setattr(tracing, "flush_traces", lambda: sent.append("flushed"))
+    ensure_authority(tmp_path)
+    identity = ensure_identity(tmp_path, "client_proxy", "1")
+    files = {"cert_file": identity.cert_file, "key_file": identity.key_file}
+    service = Service(Api("client_proxy", "1"), host="127.0.0.1", port=free_port(), **files).start()
+    assert sent == []
+    service.stop()
+    assert sent == ["flushed"]
 
 
 def test_many_idle_connections_lock_nobody_out(running: Running) -> None:
