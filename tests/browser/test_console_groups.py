@@ -66,7 +66,7 @@ def test_a_group_is_made_managed_shared_with_and_deleted(open_page: OpenPage, cl
     assert member.get(f"{url}/files/gils/a.txt", timeout=60).content == b"a"
 
     admin.page.get_by_role("button", name="Members: editors").click()
-    admin.page.get_by_label("Role of hana").select_option(label="take out of the group")
+    admin.page.get_by_label("Role of hana").select_option(label="remove from the group")
     admin.page.get_by_label("Role of hana").wait_for(state="detached")
     assert member.get(f"{url}/files/gils/a.txt", timeout=60).status_code == 403
     admin.page.keyboard.press("Escape")

@@ -7,11 +7,11 @@ import { ConfirmDialog } from '../shell/ConfirmDialog';
 import { DataRow, DataTable } from '../shell/DataTable';
 import { Failed } from '../shell/Failed';
 import { MoreIcon } from '../shell/icons';
+import { NewNamedDialog } from '../shell/NewNamedDialog';
 import { useTexts } from '../texts';
 import { NewAccountDialog } from './AccountDialogs';
-import { NewTenantDialog } from './NewTenantDialog';
 import { QuotaDialog } from './QuotaDialog';
-import { deleteTenant, listTenants, TENANTS_KEY } from './tenants';
+import { createTenant, deleteTenant, listTenants, TENANTS_KEY } from './tenants';
 import { useAdminTexts } from './texts';
 
 type Question = 'administrator' | 'quotas' | 'delete';
@@ -62,7 +62,18 @@ export function TenantList() {
         </DataTable>
       )}
       {open?.kind === 'new' && (
-        <NewTenantDialog onMade={({ name }) => setOpen({ kind: 'administrator', name })} onClose={close} />
+        <NewNamedDialog
+          title={own.createTenant}
+          nameLabel={own.tenantName}
+          nameHint={own.tenantNameHint}
+          maxLength={32}
+          descriptionLabel={own.tenantDescription}
+          action={own.createNow}
+          create={createTenant}
+          listKey={TENANTS_KEY}
+          onMade={({ name }) => setOpen({ kind: 'administrator', name })}
+          onClose={close}
+        />
       )}
       {open?.kind === 'administrator' && (
         <NewAccountDialog

@@ -8,10 +8,10 @@ import { ConfirmDialog } from '../shell/ConfirmDialog';
 import { DataRow, DataTable } from '../shell/DataTable';
 import { Failed } from '../shell/Failed';
 import { FilterField } from '../shell/FilterField';
+import { NewNamedDialog } from '../shell/NewNamedDialog';
 import { useTexts } from '../texts';
-import { deleteGroup, GROUPS_KEY, listGroups } from './groups';
+import { createGroup, deleteGroup, GROUPS_KEY, listGroups } from './groups';
 import { MembersDialog } from './MembersDialog';
-import { NewGroupDialog } from './NewGroupDialog';
 import { useGroupTexts } from './texts';
 
 type Open = { kind: 'new' } | { kind: 'members' | 'delete'; name: string };
@@ -79,7 +79,17 @@ export function GroupList({ account }: { account: Account }) {
         </DataTable>
       )}
       {open?.kind === 'new' && (
-        <NewGroupDialog onMade={({ name }) => setOpen({ kind: 'members', name })} onClose={close} />
+        <NewNamedDialog
+          title={own.create}
+          nameLabel={own.name}
+          maxLength={256}
+          descriptionLabel={own.description}
+          action={own.createNow}
+          create={createGroup}
+          listKey={GROUPS_KEY}
+          onMade={({ name }) => setOpen({ kind: 'members', name })}
+          onClose={close}
+        />
       )}
       {open?.kind === 'members' && <MembersDialog account={account} name={open.name} onClose={close} />}
       {open?.kind === 'delete' && (

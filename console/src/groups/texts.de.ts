@@ -4,7 +4,6 @@ export const de: GroupTexts = {
   title: 'Gruppen',
   mine: 'Ihre Gruppen',
   hint: 'Um Dateien mit einer Gruppe zu teilen oder sie in der Richtlinie eines Buckets zu nennen, schreiben Sie group:NAME.',
-  none: 'Es gibt keine Gruppen.',
   filter: 'Nach Namen filtern',
   count: (count) => `${count} ${count === 1 ? 'Gruppe' : 'Gruppen'}`,
   columns: {
@@ -29,7 +28,7 @@ export const de: GroupTexts = {
   role: 'Rolle',
   roleOf: (name) => `Rolle von ${name}`,
   add: 'Aufnehmen',
-  takeOut: 'aus der Gruppe nehmen',
+  takeOut: 'aus der Gruppe entfernen',
   remove: 'Löschen',
   removeOne: (name) => `Löschen: ${name}`,
   removeTitle: (name) => `Die Gruppe „${name}“ löschen?`,

@@ -2,7 +2,6 @@ export const en = {
   title: 'Groups',
   mine: 'Your groups',
   hint: 'To share files with a group, or to name it in a bucket’s policy, write group:NAME.',
-  none: 'There are no groups.',
   filter: 'Filter by name',
   count: (count: number) => `${count} ${count === 1 ? 'group' : 'groups'}`,
   columns: {
@@ -27,7 +26,7 @@ export const en = {
   role: 'Role',
   roleOf: (name: string) => `Role of ${name}`,
   add: 'Add',
-  takeOut: 'take out of the group',
+  takeOut: 'remove from the group',
   remove: 'Delete',
   removeOne: (name: string) => `Delete: ${name}`,
   removeTitle: (name: string) => `Delete the group “${name}”?`,
