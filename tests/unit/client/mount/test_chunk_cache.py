@@ -39,7 +39,7 @@ def test_a_damaged_or_missing_chunk_is_none(tmp_path: Path) -> None:
 
 
 def test_the_least_recently_used_go_first(tmp_path: Path) -> None:
-    """Small files count as a disk's block each."""
+    """Small files count as a disk's block each; a smaller limit holds from the next start on."""
     cache = ChunkCache(tmp_path, 3 * 4 * KIB)
     chunks = [noise(seed, 100) for seed in range(4)]
     for data in chunks[:3]:
@@ -48,10 +48,8 @@ def test_the_least_recently_used_go_first(tmp_path: Path) -> None:
     cache.put(chunk_digest(chunks[3]), chunks[3])
     assert [cache.get(chunk_digest(data)) is not None for data in chunks] == [True, False, True, True]
     assert len(_files(tmp_path)) == 3
-    assert (
-        len(_files(tmp_path))
-        == len([1 for data in chunks if ChunkCache(tmp_path, 4 * KIB).has(chunk_digest(data))]) + 2
-    )
+    ChunkCache(tmp_path, 4 * KIB)
+    assert len(_files(tmp_path)) == 1
 
 
 def test_what_does_not_fit_is_not_kept(tmp_path: Path) -> None:
