@@ -268,6 +268,8 @@ def test_a_bucket_gets_lifecycle_rules(open_page: OpenPage, cluster: ClusterHarn
     form.get_by_text("Enter a whole number of days from 1").wait_for()
     assert form.get_by_role("button", name="Save").is_disabled()
     assert person.violations() == []
+    third = {"id": "three", "prefix": "old/", "expire_days": 1}
+    owner.put(f"{url}/lifecycles/wims", json={"rules": [rule, third]}, timeout=60).raise_for_status()
     form.get_by_label("Delete files after (days)").fill("10")
     form.get_by_role("button", name="Save").click()
     dialog.get_by_text("Files are deleted 10 days after they were written.").wait_for()
@@ -278,10 +280,10 @@ def test_a_bucket_gets_lifecycle_rules(open_page: OpenPage, cluster: ClusterHarn
     dialog.get_by_text("Older versions are removed 1 day after they were replaced, except the newest 3.").wait_for()
     dialog.get_by_role("button", name="Switch off: All files").click()
     dialog.get_by_text("switched off").wait_for()
-    first, second = owner.get(f"{url}/lifecycles/wims", timeout=60).json()["rules"]
-    assert first == {**rule, "expire_days": 10}
+    first, kept, second = owner.get(f"{url}/lifecycles/wims", timeout=60).json()["rules"]
+    assert (first, kept) == ({**rule, "expire_days": 10}, third)  # what somebody else set meanwhile
     assert (second["noncurrent_days"], second["keep_newer"], second["enabled"]) == (1, 3, False)
-    for name in ("Below “in/”", "All files"):
+    for name in ("Below “in/”", "Below “old/”", "All files"):
         dialog.get_by_role("button", name=f"Delete: {name}").click()
     dialog.get_by_text("There are no rules").wait_for()
     assert owner.get(f"{url}/lifecycles/wims", timeout=60).json() == {"rules": []}

@@ -6,7 +6,7 @@ import { api, data } from '../api/client';
 import { Dialog } from '../shell/Dialog';
 import { Failed } from '../shell/Failed';
 import { useTexts } from '../texts';
-import { aboutText, actionTexts, type Rule } from './lifecycle';
+import { aboutText, actionTexts, type Rule, withRule } from './lifecycle';
 import { RuleForm } from './RuleForm';
 import { useLifecycleTexts } from './texts';
 
@@ -15,13 +15,16 @@ export function LifecycleDialog({ bucket, onClose }: { bucket: string; onClose: 
   const texts = useTexts();
   const own = useLifecycleTexts();
   const cache = useQueryClient();
-  const [editing, setEditing] = useState<{ at: number }>();
+  const [editing, setEditing] = useState<{ rule: Rule | undefined }>();
   const queryKey = ['lifecycle', bucket];
   const params = { path: { bucket } };
-  const found = useQuery({ queryKey, queryFn: () => data(api.GET('/api/v1/lifecycles/{bucket}', { params })) });
+  const ask = () => data(api.GET('/api/v1/lifecycles/{bucket}', { params }));
+  const found = useQuery({ queryKey, queryFn: ask });
   const rules = found.data?.rules ?? [];
   const saving = useMutation({
-    mutationFn: (wanted: Rule[]) => data(api.PUT('/api/v1/lifecycles/{bucket}', { params, body: { rules: wanted } })),
+    // The API replaces all rules: what somebody else has set since the dialog was opened stays.
+    mutationFn: async (changed: (rules: Rule[]) => Rule[]) =>
+      data(api.PUT('/api/v1/lifecycles/{bucket}', { params, body: { rules: changed((await ask()).rules) } })),
     onSuccess: (reply) => {
       cache.setQueryData(queryKey, reply);
       setEditing(undefined);
@@ -31,10 +34,10 @@ export function LifecycleDialog({ bucket, onClose }: { bucket: string; onClose: 
     return (
       <Dialog title={own.ruleTitle} onClose={() => setEditing(undefined)}>
         <RuleForm
-          before={rules[editing.at]}
+          before={editing.rule}
           error={saving.error}
           isBusy={saving.isPending}
-          save={(rule) => saving.mutate(rules.toSpliced(editing.at, 1, rule))}
+          save={(rule) => saving.mutate((now) => withRule(now, rule))}
           onClose={() => setEditing(undefined)}
         />
       </Dialog>
@@ -51,20 +54,20 @@ export function LifecycleDialog({ bucket, onClose }: { bucket: string; onClose: 
         {found.isSuccess && rules.length === 0 && <Text>{own.none}</Text>}
         {rules.length > 0 && (
           <ul className="versions" aria-label={own.rules}>
-            {rules.map((rule, at) => (
+            {rules.map((rule) => (
               <RuleLine
                 key={rule.id}
                 rule={rule}
                 isBusy={saving.isPending}
-                onEdit={() => setEditing({ at })}
-                onSwitch={() => saving.mutate(rules.with(at, { ...rule, enabled: rule.enabled === false }))}
-                onRemove={() => saving.mutate(rules.toSpliced(at, 1))}
+                onEdit={() => setEditing({ rule })}
+                onSwitch={() => saving.mutate((now) => withRule(now, { ...rule, enabled: rule.enabled === false }))}
+                onRemove={() => saving.mutate((now) => now.filter(({ id }) => id !== rule.id))}
               />
             ))}
           </ul>
         )}
         <Group justify="space-between">
-          <Button variant="default" disabled={!found.isSuccess} onClick={() => setEditing({ at: rules.length })}>
+          <Button variant="default" disabled={!found.isSuccess} onClick={() => setEditing({ rule: undefined })}>
             {own.add}
           </Button>
           <Button onClick={onClose} data-autofocus>

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 
-import { aboutText, actionTexts, hasOtherAction, NO_WISH, problemsOf, ruleOf, wishOf } from './lifecycle';
+import { aboutText, actionTexts, hasOtherAction, NO_WISH, problemsOf, ruleOf, wishOf, withRule } from './lifecycle';
 import { de } from './texts.de';
 import { en } from './texts.en';
 
@@ -16,6 +16,13 @@ describe('a rule', () => {
     const before = { ...rule, id: 'x', enabled: false, tags: { a: 'b' }, larger_than: 5, drop_markers: true, expire_days: null };
     expect(ruleOf({ ...wishOf(before), abortDays: '1' }, before)).toEqual({ ...before, abort_uploads_days: 1 });
     expect([hasOtherAction(before), hasOtherAction(rule)]).toEqual([true, false]);
+  });
+
+  it('replaces itself among the rules, or is added', () => {
+    const [one, other] = [{ ...rule, id: 'one' }, { ...rule, id: 'other' }];
+    const changed = { ...one, enabled: false };
+    expect(withRule([one, other], changed)).toEqual([changed, other]);
+    expect(withRule([other], rule)).toEqual([other, rule]);
   });
 
   it('is said in words', () => {

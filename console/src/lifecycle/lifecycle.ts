@@ -64,6 +64,12 @@ export function ruleOf(wish: Wish, before: Partial<Rule> = {}): Rule {
   };
 }
 
+/** The rules with this one in place of that with its id; or beside them, if it is new or somebody has deleted it. */
+export function withRule(rules: readonly Rule[], rule: Rule): Rule[] {
+  const isKnown = rules.some(({ id }) => id === rule.id);
+  return isKnown ? rules.map((one) => (one.id === rule.id ? rule : one)) : [...rules, rule];
+}
+
 /** Which files a rule is about, in words. */
 export function aboutText(rule: Rule, own: LifecycleTexts, locale: string): string {
   const tags = Object.entries(rule.tags ?? {}).map(([key, value]) => `${key}=${value}`);
