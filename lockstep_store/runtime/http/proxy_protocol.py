@@ -15,6 +15,7 @@ import socket
 import threading
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
+from typing import NamedTuple
 
 from lockstep_store.runtime.addresses import Network, parse_address
 from lockstep_store.runtime.http.client_waits import STALL_SECONDS
@@ -97,13 +98,22 @@ def _text(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> str:
     return str(getattr(address, "ipv4_mapped", None) or address)
 
 
+class _Client(NamedTuple):
+    """Whom a connection counts for."""
+
+    address: str
+    is_named: bool
+    """False if it is the balancer itself: a health check, or somebody whom the balancer could not name. Then an
+    X-Forwarded-For, which the balancer has not made, must not count."""
+
+
 class ProxyProtocolListener:
     """Relays connections of the balancers in `trusted` to the runner, and knows each one's client."""
 
     def __init__(self, host: str, port: int, trusted: Sequence[Network]) -> None:
         self._host, self._port = host, port
         self._trusted = trusted
-        self._clients: dict[tuple[str, int], str] = {}
+        self._clients: dict[tuple[str, int], _Client] = {}
         """The clients' addresses, by the address and port that the relay's own connection to the runner comes from."""
         self._refused: set[str] = set()
         self._reserved = _reserved_port()
@@ -154,8 +164,10 @@ class ProxyProtocolListener:
         client = self._clients.get(exchange.wait.peer)
         if client is None:
             raise BadHead(400, "this port is the proxy's own: use its address for people")
-        exchange.wait.client = client
-        exchange.environ |= {"REMOTE_ADDR": client, "SERVER_PORT": str(self._port), RELAYED: True}
+        exchange.wait.client = client.address
+        exchange.environ |= {"REMOTE_ADDR": client.address, "SERVER_PORT": str(self._port), RELAYED: True}
+        if not client.is_named:
+            exchange.environ.pop("HTTP_X_FORWARDED_FOR", None)
 
     async def _run(self, listener: socket.socket, ready: threading.Event) -> None:
         self._loop, self._stopped = asyncio.get_running_loop(), asyncio.Event()
@@ -193,7 +205,7 @@ class ProxyProtocolListener:
                 async with _streams(connection) as (reader, writer):
                     async with asyncio.timeout(HEADER_SECONDS):
                         client = await read_client(reader)
-                    await self._relay(reader, writer, client or str(balancer))
+                    await self._relay(reader, writer, _Client(client or str(balancer), client is not None))
             except BadHeader as error:
                 self._complain(peer, str(error))
             except (OSError, TimeoutError, asyncio.IncompleteReadError):
@@ -205,7 +217,7 @@ class ProxyProtocolListener:
             self._refused.add(peer)
             log.warning("closed a connection of %s to the port for load balancers: %s", peer, why)
 
-    async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, client: str) -> None:
+    async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, client: _Client) -> None:
         with socket.socket() as inner:
             inner.setblocking(False)
             inner.bind((_LOOPBACK, 0))

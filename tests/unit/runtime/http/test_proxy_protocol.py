@@ -126,6 +126,10 @@ def _app(environ: dict[str, Any], start: Any) -> Iterable[bytes]:
     if environ["PATH_INFO"] == "/large":
         start("200 -", [("Content-Length", str(64 << 20))])
         return (bytes(1 << 20) for _ in range(64))
+    if environ["PATH_INFO"] == "/forwarded":
+        text = environ.get("HTTP_X_FORWARDED_FOR", "").encode()
+        start("200 -", [("Content-Length", str(len(text)))])
+        return [text]
     text = f"{environ['REMOTE_ADDR']} {environ['SERVER_PORT']} {bool(environ.get(RELAYED))} {len(body)}".encode()
     start("200 -", [("Content-Length", str(len(text)))])
     return [text]
@@ -185,6 +189,14 @@ def test_the_port_behind_it_answers_nobody_else(balanced: Balanced) -> None:
             with balanced.connect(b"", balanced.inner, source) as connection:
                 status, body = ask(connection)
             assert (status, b"this port is the proxy's own" in body) == (400, True)
+
+
+@pytest.mark.parametrize(("start", "kept"), [(header("203.0.113.9"), True), (LOCAL, False)])
+def test_a_client_without_a_name_gives_itself_none(balanced: Balanced, start: bytes, kept: bool) -> None:
+    """Its address is the balancer's, from which the proxy believes an X-Forwarded-For."""
+    with balanced.connect(start) as connection:
+        told = ask(connection, "GET /forwarded", "X-Forwarded-For: 198.51.100.7")[1]
+    assert (told == b"198.51.100.7") == kept
 
 
 def test_a_header_that_does_not_come_ends_the_connection(balanced: Balanced, monkeypatch: pytest.MonkeyPatch) -> None:
