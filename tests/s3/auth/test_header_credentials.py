@@ -121,6 +121,15 @@ def test_a_body_without_its_length_is_refused(curl: Curl, owned_bucket: str) -> 
     assert curl("PUT", f"/{owned_bucket}/c", Transfer_Encoding="chunked")[0] == 411
 
 
+def test_sts_takes_signatures_only(curl: Curl, rig: S3Rig) -> None:
+    """The refusal does not advise what it refuses."""
+    body, form_type = b"Action=GetCallerIdentity&Version=2011-06-15", "application/x-www-form-urlencoded"
+    assert curl("POST", "/", body, Content_Type=form_type)[0] in (400, 403)
+    with_token = Curl(rig, Authorization=f"Bearer {token_of(rig, 'olga')}")
+    status, _, told = with_token("POST", "/", body, Content_Type=form_type)
+    assert (status, b"AWS4-HMAC-SHA256" in told, b"Bearer" in told) == (400, True, False)
+
+
 # ---------------------------------------------------------------- forms
 
 

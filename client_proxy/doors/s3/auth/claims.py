@@ -125,7 +125,8 @@ def _from_header(
     if scheme == "AWS":
         raise _version_2()
     if scheme != ALGORITHM:
-        raise S3Error("InvalidArgument", f"the Authorization header must begin with {ALGORITHM}, or with Bearer")
+        others = ", or with Bearer" if S3_SERVICE in services else ""
+        raise S3Error("InvalidArgument", f"the Authorization header must begin with {ALGORITHM}{others}")
     parts = dict(part.strip().partition("=")[::2] for part in rest.split(","))
     try:
         credential, signed, signature = parts["Credential"], parts["SignedHeaders"], parts["Signature"]
