@@ -246,14 +246,7 @@ def create_app(
         *ShareRoutes(directory).operations(),
         *_people(directory, remote),
         *KmsRoutes(directory).operations(),
-        *ClusterRoutes(directory, operators).operations(),
-        *DecisionRoutes(directory).operations(),
-        *ServerRoutes(directory).operations(),
-        *ProgramRoutes(directory).operations(),
-        *MaintenanceRoutes(directory).operations(),
-        *StorageKeyRoutes(directory).operations(),
-        *AuthorityRoutes(directory, trust or (lambda: TrustNews(""))).operations(),
-        *TargetRoutes(directory).operations(),
+        *_cluster(directory, operators, trust),
     ]
     operations += DocumentRoutes(operations, version).operations()
     if limits is not None:
@@ -296,6 +289,19 @@ def _people(directory: Directory, remote: bool) -> list[Operation]:
         *QuotaRoutes(directory).operations(),
         *S3KeyRoutes(directory).operations(),
         *ServiceAccountRoutes(directory).operations(),
+    ]
+
+
+def _cluster(directory: Directory, operators: Operators, trust: TrustFiles | None) -> list[Operation]:
+    return [
+        *ClusterRoutes(directory, operators).operations(),
+        *DecisionRoutes(directory).operations(),
+        *ServerRoutes(directory).operations(),
+        *ProgramRoutes(directory).operations(),
+        *MaintenanceRoutes(directory).operations(),
+        *StorageKeyRoutes(directory).operations(),
+        *AuthorityRoutes(directory, trust or (lambda: TrustNews(""))).operations(),
+        *TargetRoutes(directory).operations(),
     ]
 
 
