@@ -72,7 +72,8 @@ class SessionCookies:
                 headers.append((CSRF_HEADER, csrf_token(token)))
             return start_response(status, headers, *rest)
 
-        return self._inner({**environ, "HTTP_AUTHORIZATION": f"Bearer {token}"}, start)
+        environ["HTTP_AUTHORIZATION"] = f"Bearer {token}"  # not in a copy: the API names the operation in `environ`
+        return self._inner(environ, start)
 
     def _begin(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Answer a log-in, whose token becomes a cookie."""

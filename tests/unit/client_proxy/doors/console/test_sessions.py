@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 
 from client_proxy.doors.console.sessions import COOKIE, SessionCookies, csrf_token
+from lockstep_store.runtime.tracing import OPERATION
 from lockstep_store.wire.errors import NotLoggedIn
 from lockstep_store.wire.messages.base import Nothing
 from lockstep_store.wire.messages.people import LOGIN, LOGOUT, WHO_AM_I, AccountInfo, LoginReply
 from lockstep_store.wire.messages.single_sign_on import CONTINUE_SIGN_ON, SignOn
-from tests.fakes.wsgi import Answer, ask
+from tests.fakes.wsgi import Answer, ask, request_environ
 from tests.unit.rest_door import BASE, TOKEN, Door, clean_door
 
 NOW = 1_000_000.0
@@ -145,3 +146,11 @@ def test_a_cookie_that_cannot_be_a_token_is_none(door: Door, cookie: str) -> Non
     """The API asks for a log-in, as without any."""
     assert send(door, "GET", "/api/v1/auth/me", Cookie=cookie).status == 401
     assert door.directory.calls == []
+
+
+def test_what_is_in_front_sees_the_operation(door: Door) -> None:
+    """Traces name a browser's request like any other."""
+    door.directory.answers[WHO_AM_I.path] = AccountInfo("ann", False, 0.0)
+    environ = request_environ("GET", "/api/v1/auth/me", headers=WITH_COOKIE)
+    SessionCookies(door.app.wsgi_app, lambda: NOW)(environ, lambda *_: None)
+    assert environ[OPERATION] == "who_am_i"
