@@ -237,8 +237,7 @@ def create_app(
     locks, changes = LockRoutes(directory, max_waiting=max_waiting), ChangeRoutes(directory, max_waiting=max_watching)
     operations = [
         *_files(file_store, directory),
-        *BucketRoutes(directory).operations(),
-        *LifecycleRoutes(directory).operations(),
+        *_buckets(directory),
         *locks.operations(),
         *changes.operations(),
         *AccessRoutes(directory).operations(),
@@ -262,6 +261,10 @@ def create_app(
     api.on_stopping = _all_of(locks.stop_waiting, changes.stop_waiting)
     app.wsgi_app = api.wsgi  # type: ignore[method-assign]
     return app
+
+
+def _buckets(directory: Directory) -> list[Operation]:
+    return [*BucketRoutes(directory).operations(), *LifecycleRoutes(directory).operations()]
 
 
 def _files(file_store: Files, directory: Directory) -> list[Operation]:
