@@ -29,7 +29,7 @@ from file_server.store.local.index_transaction import FILE, HEAD_BYTES, INLINE, 
 from file_server.store.local.index_upgrade import key_is_missing
 from file_server.store.local.sealed_names import NAME_BYTES, SealedNames
 from lockstep_store.runtime.storage.sealing import Sealer, write_durably
-from lockstep_store.runtime.storage.sqlite_files import open_database
+from lockstep_store.runtime.storage.sqlite_files import open_database, reports_damage
 from lockstep_store.runtime.tracing import log
 from lockstep_store.wire.codec import decoder
 from lockstep_store.wire.digest import DIGEST_BYTES, Digest, chunk_digest
@@ -39,16 +39,10 @@ from lockstep_store.wire.messages.servers import CommitNote
 
 BATCH = 500
 _SIDE_FILES = ("", "-wal", "-shm")
-_MALFORMED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 Row = tuple[Any, ...]
 
 _notes = decoder(CommitNote)
-
-
-def is_malformed(error: BaseException | None) -> bool:
-    """Return whether SQLite reports a malformed file."""
-    return isinstance(error, sqlite3.Error) and getattr(error, "sqlite_errorcode", 0) & 0xFF in _MALFORMED
 
 
 def ask_for_rescue(layout: DiskLayout) -> None:
@@ -77,7 +71,7 @@ def open_index(
         try:
             return _with_named_files(ChunkIndex(layout.index_file, flushes, names), layout, names)
         except sqlite3.Error as error:
-            if not is_malformed(error):
+            if not reports_damage(error):
                 raise
             log.error("the index %s is damaged (%s)", layout.index_file, error)
     # An interrupted rescue begins again, from the same old file. The mark must come first: without it the next start
@@ -257,7 +251,7 @@ def _opened(old: Path) -> sqlite3.Connection:
     try:
         db = open_database(old)
     except sqlite3.Error as error:
-        if not is_malformed(error):
+        if not reports_damage(error):
             raise
         return sqlite3.connect(":memory:")
     db.execute("PRAGMA query_only = ON")

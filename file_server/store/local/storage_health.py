@@ -14,12 +14,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from file_server.store.local.flush_watch import HANGING_SECONDS
+from lockstep_store.runtime.storage.sqlite_files import reports_damage
 from lockstep_store.runtime.tracing import log
 from lockstep_store.wire.errors import LockstepError, StorageFull, Unavailable
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _SQLITE_FULL = 13
-_MALFORMED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 WAIT_SECONDS = 10.0
 _REBUILDING = "the file server rebuilds its damaged index: try again in a moment"
 _HANGS = f"the file server's disk hangs: a flush has not completed for over {HANGING_SECONDS:.0f} seconds"
@@ -84,7 +84,7 @@ class StorageHealth:
     def failed(self, error: Exception) -> LockstepError:
         """Remember `error` and return the refusal for the caller."""
         refusal = _refusal(error)
-        if not self._malformed and isinstance(error, sqlite3.Error) and _primary_code(error) in _MALFORMED:
+        if not self._malformed and reports_damage(error):
             self._malformed = True
             self._on_malformed()
         with self._guard:
@@ -123,7 +123,7 @@ def _refusal(error: Exception) -> LockstepError:
         return StorageFull("the file server's disk is full: free space on it, or add a file server")
     if isinstance(error, OSError):
         return Unavailable(f"the file server's disk failed ({error.strerror or error})")
-    if isinstance(error, sqlite3.Error) and _primary_code(error) in _MALFORMED:
+    if reports_damage(error):
         return Unavailable(
             f"the file server's index is damaged ({error}): it is being rebuilt; what is lost is copied from other "
             "servers"

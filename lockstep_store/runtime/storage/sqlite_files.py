@@ -7,6 +7,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+_NOT_TEXT = "Could not decode to UTF-8"
+"""The beginning of the message of Python's module, without a code of SQLite, for a text that is none."""
+
+
+def reports_damage(error: BaseException | None) -> bool:
+    """Return whether an error reports a malformed file. Only for databases whose texts were all written by Python."""
+    if not isinstance(error, sqlite3.Error):
+        return False
+    code = (getattr(error, "sqlite_errorcode", 0) or 0) & 0xFF
+    return code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB) or str(error).startswith(_NOT_TEXT)
+
 
 def open_database(
     file: Path | str, connect: Callable[..., sqlite3.Connection] | None = None, **options: Any

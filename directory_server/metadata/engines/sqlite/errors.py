@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 
 from directory_server.metadata.store import ConstraintBroken
+from lockstep_store.runtime.storage.sqlite_files import reports_damage
 from lockstep_store.wire.errors import Damaged, InternalError, LockstepError, StorageFull, Unavailable
 
 _FULL = "the directory's disk is full, so nothing was written; free space in its data folder, then try again"
@@ -26,7 +27,7 @@ def translate(error: sqlite3.Error) -> Exception:
         return ConstraintBroken(str(error))
     if code == sqlite3.SQLITE_FULL:
         return StorageFull(_FULL)
-    if code & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB) or str(error) == _OTHER_FORMAT:
+    if reports_damage(error) or str(error) == _OTHER_FORMAT:
         return Damaged(damaged_file(str(error)))
     if isinstance(error, sqlite3.OperationalError) and code & 0xFF != sqlite3.SQLITE_ERROR:
         return Unavailable(f"the directory's disk failed ({error}); try again in a moment")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lockstep_store.runtime.storage.sqlite_files import open_database
+from lockstep_store.runtime.storage.sqlite_files import open_database, reports_damage
 from tests.fakes.damaged_schema import spoil_a_table_name
 
 
@@ -22,3 +22,19 @@ def test_a_schema_that_is_not_text_is_a_malformed_database(tmp_path: Path) -> No
     with pytest.raises(sqlite3.DatabaseError, match="malformed database schema") as refused:
         open_database(file)
     assert refused.value.sqlite_errorcode == sqlite3.SQLITE_CORRUPT
+
+
+def test_damage_is_told_from_other_errors() -> None:
+    """Also when a damaged row has a text that is not UTF-8, for which the error has no code."""
+    connection = sqlite3.connect(":memory:")
+
+    def error_of(statement: str) -> sqlite3.Error:
+        with pytest.raises(sqlite3.Error) as raised:
+            connection.execute(statement).fetchone()
+        return raised.value
+
+    assert reports_damage(error_of("SELECT CAST(x'f6a921' AS TEXT)"))
+    assert not reports_damage(error_of("SELECT nothing"))
+    assert not reports_damage(UnicodeDecodeError("utf-8", b"", 0, 0, ""))
+    assert not reports_damage(None)
+    connection.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import random
+import re
 from functools import partial
 from pathlib import Path
 
@@ -66,6 +67,28 @@ def test_a_row_that_stands_in_a_wrong_place_has_the_index_made_anew(lab: Lab) ->
     for number, digest in enumerate(digests):
         assert put(lab.store, bytes([number]) * 100) == digest
         assert get(lab.store, digest) == bytes([number]) * 100
+
+
+def test_a_key_that_became_text_has_the_index_made_anew(lab: Lab) -> None:
+    """A flipped bit in a row's head: Python's module cannot decode it, and names no code of SQLite."""
+    digest = put(lab.store, b"content")
+    name = lab.store._index._writer.execute("SELECT name FROM chunk").fetchone()[0]
+    lab.store.close()
+    index = bytearray((lab.data / "index.db").read_bytes())
+    head = bytes([0, 12 + 2 * len(name)])  # of a row: a key of the table, and a blob of that length
+    rows = list(re.finditer(re.escape(head) + b".{1,16}" + re.escape(name), bytes(index), re.DOTALL))
+    assert rows
+    for row in rows:
+        index[row.start() + 1] |= 1
+    (lab.data / "index.db").write_bytes(index)
+    lab.open()
+    with pytest.raises(Unavailable, match="it is being rebuilt"):
+        lab.store.verify_next(0)
+    lab.store.close()
+    lab.open()
+    assert lab.store.problem == ""
+    assert put(lab.store, b"content") == digest
+    assert get(lab.store, digest) == b"content"
 
 
 @pytest.mark.parametrize("what", ["gone", "empty", "schema"])
