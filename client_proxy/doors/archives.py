@@ -7,9 +7,11 @@ left out, and the archive's last entry names it. Anything else that fails cuts t
 
 from __future__ import annotations
 
+import threading
 import zipfile
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from io import RawIOBase
 from typing import Any, Protocol
@@ -17,7 +19,7 @@ from typing import Any, Protocol
 from client_proxy.core.open_file import OpenFile
 from client_proxy.core.requests import Read
 from client_proxy.doors.shown_names import beside, in_archive
-from lockstep_store.wire.errors import BadRequest, Forbidden, NotFound, TooLarge
+from lockstep_store.wire.errors import BadRequest, Forbidden, NotFound, Overloaded, TooLarge
 from lockstep_store.wire.messages.base import MAX_LISTING
 from lockstep_store.wire.messages.files import FileVersion, ListReply, ListRequest
 from lockstep_store.wire.names import check_path
@@ -25,6 +27,7 @@ from lockstep_store.wire.names import check_path
 MISSING = "NOT INCLUDED.txt"
 MAX_FILES = 50_000
 """A zip file ends with a table of its files, which is in memory until then: about 1 KB for each."""
+MAX_OF_A_CLIENT, MAX_UNDER_WAY = MAX_FILES, 2 * MAX_FILES
 _FIRST_YEAR, _LAST_YEAR = 1980, 2107
 _FOLDER, _FILE = 0o40755 << 16, 0o644 << 16
 
@@ -90,15 +93,48 @@ class _Names:
             number += 1
 
 
-def archive(
-    files: ArchivedFiles, access: Callable[[], str], bucket: str, base: str, paths: Sequence[str]
-) -> Iterator[bytes]:
-    """Yield the zip file of `paths`, which all begin with `base`: the entries' names leave it out.
+class Archives:
+    """Makes zip files of a store's files. Bounds the files of all that are being sent, and of those to one client.
 
-    A path that ends with a slash, or an empty one, is a folder with everything in it. `access` returns the reader's
-    credential. Raises before the first piece: NotFound, Forbidden, TooLarge.
+    Thread-safe.
     """
-    wanted = _everything(files, access, bucket, paths)
+
+    def __init__(self, files: ArchivedFiles) -> None:
+        self._files = files
+        self._guard = threading.Lock()
+        self._listed: Counter[str] = Counter()
+        """The files of the archives that are being sent, by client."""
+
+    def make(
+        self, client: str, access: Callable[[], str], bucket: str, base: str, paths: Sequence[str]
+    ) -> Iterator[bytes]:
+        """Yield the zip file of `paths`, which all begin with `base`: the entries' names leave it out.
+
+        A path that ends with a slash, or an empty one, is a folder with everything in it. `access` returns the reader's
+        credential, and `client` is the reader's address. Raises before the first piece: NotFound, Forbidden, TooLarge,
+        Overloaded.
+        """
+        wanted = _everything(self._files, access, bucket, paths)
+        with self._counted(client, len(wanted)):
+            yield from _pieces(self._files, access, bucket, base, wanted)
+
+    @contextmanager
+    def _counted(self, client: str, files: int) -> Iterator[None]:
+        with self._guard:
+            if self._listed[client] + files > MAX_OF_A_CLIENT or self._listed.total() + files > MAX_UNDER_WAY:
+                raise Overloaded("too many zip files are being sent: retry when some of them have ended")
+            self._listed[client] += files
+        try:
+            yield
+        finally:
+            with self._guard:
+                self._listed[client] -= files
+                self._listed += Counter()  # leaves out clients without any
+
+
+def _pieces(
+    files: ArchivedFiles, access: Callable[[], str], bucket: str, base: str, wanted: Sequence[str]
+) -> Iterator[bytes]:
     sink, names = _Sink(), _Names()
     missing: list[str] = []
     with zipfile.ZipFile(sink, "w", zipfile.ZIP_STORED, allowZip64=True, strict_timestamps=False) as made:

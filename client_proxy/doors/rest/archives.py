@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from functools import partial
 
-from client_proxy.doors.archives import MAX_FILES, ArchivedFiles, archive, first_then
+from client_proxy.doors.archives import MAX_FILES, ArchivedFiles, Archives, first_then
 from client_proxy.doors.rest.file_operations import READ_REFUSALS
 from client_proxy.doors.rest.operation import Answer, Content, Operation, Parameter
 from client_proxy.doors.rest.request import MAX_REPEATED, RestRequest
 from client_proxy.doors.rest.schemas import PATH
 from client_proxy.doors.shown_names import attachment, last_part
+from lockstep_store.runtime.http.admission import remote_address
 from lockstep_store.runtime.http.api import RawReply
 from lockstep_store.runtime.http.untrusted_content import UNTRUSTED_CONTENT
 from lockstep_store.wire import errors
@@ -23,7 +24,7 @@ class ArchiveRoutes:
     """The route /archives."""
 
     def __init__(self, files: ArchivedFiles) -> None:
-        self._files = files
+        self._archives = Archives(files)
 
     def operations(self) -> list[Operation]:
         return [
@@ -51,7 +52,7 @@ class ArchiveRoutes:
                     ),
                 ),
                 answers={200: Answer("The zip file.", Content(media="application/zip"))},
-                refusals=(*READ_REFUSALS, errors.TooLarge),
+                refusals=(*READ_REFUSALS, errors.TooLarge, errors.Overloaded),
             )
         ]
 
@@ -61,7 +62,8 @@ class ArchiveRoutes:
         base = check_path(folder if folder.endswith("/") else f"{folder}/") if folder else ""
         names = request.arguments("name")
         paths = [check_path(base + name) for name in names] or [base]
-        pieces = first_then(archive(self._files, lambda: credential, bucket, base, paths))
+        client = remote_address(request.environ)
+        pieces = first_then(self._archives.make(client, lambda: credential, bucket, base, paths))
         shown = last_part(paths[0]) if len(paths) == 1 else last_part(base)
         headers = [
             ("Content-Type", "application/zip"),

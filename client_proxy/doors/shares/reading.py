@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 
 from client_proxy.core.directory_calls import Directory
 from client_proxy.core.requests import Read, Stat
-from client_proxy.doors.archives import archive, first_then
+from client_proxy.doors.archives import Archives, first_then
 from client_proxy.doors.shares.files import SharedFiles, WatchedBody
 from client_proxy.doors.shares.pages import message, page
 from client_proxy.doors.shares.visit import ShareVisit
@@ -49,6 +49,7 @@ class ShareReading:
 
     def __init__(self, files: SharedFiles, directory: Directory, monotonic: Callable[[], float]) -> None:
         self._files = files
+        self._archives = Archives(files)
         self._directory = directory
         self._monotonic = monotonic
 
@@ -145,7 +146,7 @@ class ShareReading:
         headers = [("Content-Disposition", attachment(name)), *_DOWNLOAD_HEADERS]
         if visit.method == "HEAD":
             return RawReply(200, headers, [])
-        pieces = first_then(archive(self._files, visit.access, link.bucket, folder, [folder]))
+        pieces = first_then(self._archives.make(visit.address, visit.access, link.bucket, folder, [folder]))
         if not self._may_use(visit, folder, "zip"):
             return used_up()
         return RawReply(200, headers, self._watched(visit, pieces))

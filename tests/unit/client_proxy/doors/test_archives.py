@@ -9,9 +9,9 @@ from collections.abc import Iterator
 import pytest
 
 from client_proxy.doors import archives
-from client_proxy.doors.archives import MISSING, archive
+from client_proxy.doors.archives import MISSING, Archives
 from client_proxy.doors.shown_names import beside
-from lockstep_store.wire.errors import Forbidden, NotFound, TooLarge, Unavailable
+from lockstep_store.wire.errors import Forbidden, NotFound, Overloaded, TooLarge, Unavailable
 from tests.fakes.rest_core import TOKEN, FakeFiles
 
 BLOCK = 64 * 1024
@@ -25,7 +25,7 @@ def _files(*paths: str) -> FakeFiles:
 
 
 def _pieces(files: FakeFiles, base: str, *paths: str) -> Iterator[bytes]:
-    return archive(files, lambda: TOKEN, "files", base, paths or [base])  # type: ignore[arg-type]
+    return Archives(files).make("192.0.2.1", lambda: TOKEN, "files", base, paths or [base])  # type: ignore[arg-type]
 
 
 def _entries(files: FakeFiles, base: str, *paths: str) -> dict[str, bytes]:
@@ -126,3 +126,24 @@ def test_a_refusal_to_list_is_a_refusal() -> None:
     files.error = Forbidden("you may not list it")
     with pytest.raises(Forbidden):
         next(_pieces(files, "in/"))
+
+
+def test_archives_that_are_being_sent_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For each client and for all, by their files; one that ends, or is given up, makes room."""
+    monkeypatch.setattr(archives, "MAX_OF_A_CLIENT", 3)
+    monkeypatch.setattr(archives, "MAX_UNDER_WAY", 4)
+    made = Archives(_files("a/1", "a/2", "b/1"))  # type: ignore[arg-type]
+
+    def begin(client: str, folder: str) -> Iterator[bytes]:
+        return archives.first_then(made.make(client, lambda: TOKEN, "files", "", [folder]))
+
+    first, second = begin("ann", "a/"), begin("ann", "b/")
+    for client, folder in (("ann", "b/"), ("ben", "a/")):
+        with pytest.raises(Overloaded, match="retry when some of them have ended"):
+            begin(client, folder)
+    assert b"".join(second)
+    begin("ann", "b/")  # given up at once
+    third = begin("ben", "a/")
+    assert b"".join(first)
+    assert b"".join(third)
+    assert not made._listed
