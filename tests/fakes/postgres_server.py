@@ -9,6 +9,7 @@ import os
 import pwd
 import shutil
 import signal
+import stat
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -37,6 +38,16 @@ def postgres_programs() -> Path | None:
     return max(usable, key=lambda folder: [int(part) for part in folder.parts if part.isdigit()], default=None)
 
 
+def _open_to_all() -> Path:
+    """Return a temporary folder that an ordinary user may enter; root's own may be closed to others."""
+    folders = [Path(tempfile.gettempdir()), Path("/dev/shm"), Path("/tmp")]
+
+    def is_open(folder: Path) -> bool:
+        return folder.is_dir() and all(each.stat().st_mode & stat.S_IXOTH for each in (folder, *folder.parents))
+
+    return next(filter(is_open, folders), folders[0])
+
+
 class PostgresServer:
     """A server in a folder of its own. Its databases are reached by their addresses."""
 
@@ -45,8 +56,8 @@ class PostgresServer:
         if programs is None:
             pytest.skip("PostgreSQL is not on this machine")
         self._programs = programs
-        # Not below the test's own folder, which only its user may enter; and the socket's path must be short.
-        self.folder = Path(tempfile.mkdtemp(prefix="lockstep-pg-"))
+        # Not below the test's own folder: the socket's path must be short.
+        self.folder = Path(tempfile.mkdtemp(prefix="lockstep-pg-", dir=_open_to_all()))
         self._user = "nobody" if os.geteuid() == 0 else None
         if self._user is not None:
             account = pwd.getpwnam(self._user)

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from directory_server.maintenance import epochs, restore
+from directory_server.maintenance import epochs, safe_to_start
 from directory_server.maintenance.late_records import LateRecords
 from directory_server.maintenance.recovery import Recovery
 from lockstep_store.wire.messages import files
@@ -86,8 +86,8 @@ def _read_while_starting(put: Put) -> None:
 
 
 def _numbers_repeat(put: Put) -> None:
-    put(restore, "LOCK_NUMBER_JUMP", 0)
-    put(restore, "JUMP_FOR_EACH_SECOND", 0)
+    put(safe_to_start, "LOCK_NUMBER_JUMP", 0)
+    put(safe_to_start, "JUMP_FOR_EACH_SECOND", 0)
     put(Recovery, "note_fence", lambda self, server_id, highest: None)
 
 

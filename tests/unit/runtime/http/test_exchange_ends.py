@@ -18,7 +18,6 @@ from prometheus_client import Counter
 
 from lockstep_store.runtime.http import exchanges
 from lockstep_store.runtime.http.admission import AdmissionGate, gate_for_people
-from lockstep_store.runtime.http.answer_bytes import IN_FLIGHT
 from lockstep_store.runtime.http.api import RawRequest
 from lockstep_store.runtime.http.content import ContentMetrics, content_body
 from lockstep_store.runtime.http.exchange import Exchange
@@ -97,7 +96,7 @@ class Running(NamedTuple):
         waits = self.exchanges._waits
         return {
             "places": self.gate._admission.held,
-            "bytes": int(IN_FLIGHT._value.get()),
+            "bytes": self.exchanges._answers.taken,
             "bodies": waits.bodies,
             "answers": len(waits._answers),
             "threads": self.exchanges._running,
