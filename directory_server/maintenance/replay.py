@@ -11,10 +11,10 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from directory_server.maintenance.redo_log import records_of
-from directory_server.metadata.engines.sqlite.redo import append_record, apply_records
+from directory_server.metadata.engines.sqlite.redo import apply_records
 from directory_server.metadata.engines.sqlite.transactions import SqliteReader
 from directory_server.metadata.statements import redo
-from directory_server.metadata.statements.redo import HistoryPlace
+from directory_server.metadata.statements.redo import HistoryPlace, RecordChain
 from lockstep_store.runtime.storage.redo_files import batches_in, files_in
 from lockstep_store.wire.backup_file import read_header
 from lockstep_store.wire.errors import Damaged, SetupError
@@ -53,8 +53,9 @@ def _replay_batch(db: sqlite3.Connection, place: HistoryPlace | None, batch: Red
         apply_records(cursor, (record.body for record in records))
     except ValueError as error:
         raise Damaged(f"the redo records behind {batch.before.sequence} do not fit the backup: {error}") from error
+    chain = RecordChain(db.execute, "?")
     for record in records:
-        append_record(db, record)
+        chain.keep(record)
         place = HistoryPlace(record.sequence, record.chain)
     if place is None:
         raise Damaged("the backup has no place in the directory's history: it was made by an older Lockstep")

@@ -1,15 +1,18 @@
-"""Reading redo records: where the metadata is in its own history, and the records behind a place in it.
+"""Redo records as rows: one behind another, where the metadata is in its own history, and the records behind a place.
 
-The engine writes the records; see redo_lines.py for their form.
+The engine collects what a record says; see redo_lines.py for its form.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import secrets
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 from blake3 import blake3
 from sqlalchemy import bindparam, select
 
+from directory_server.metadata import redo_lines
 from directory_server.metadata.schema import redo_record
 from directory_server.metadata.statement import Statement
 from directory_server.metadata.store import Reader
@@ -23,6 +26,12 @@ BREAK_CHAIN = (
 """For metadata that is changed without records: nobody can go on from before. `chain` is random."""
 
 PAGE = 256
+
+_NEWEST = "SELECT sequence, end_offset, chain FROM redo_record ORDER BY sequence DESC LIMIT 1"
+_WRITE = "INSERT INTO redo_record (sequence, end_offset, chain, body) VALUES (?, ?, ?, ?)"
+_TRIM = """DELETE FROM redo_record WHERE sequence IN (
+ SELECT sequence FROM (SELECT sequence, end_offset FROM redo_record ORDER BY sequence LIMIT ?) oldest
+ WHERE end_offset <= (SELECT end_offset FROM redo_record ORDER BY sequence DESC LIMIT 1) - ?)"""
 
 _columns = redo_record.c
 NEWEST = Statement(select(_columns.sequence, _columns.chain).order_by(_columns.sequence.desc()).limit(1))
@@ -49,6 +58,53 @@ class Record(NamedTuple):
     sequence: int
     chain: bytes
     body: str
+
+
+class _Newest(NamedTuple):
+    """The newest record without its body."""
+
+    sequence: int
+    end: int
+    chain: bytes
+
+
+class RecordChain:
+    """Appends records, and removes those beyond what is kept. For one transaction at a time.
+
+    It remembers the newest record, because nothing else writes to the metadata meanwhile. After a transaction that was
+    not committed, use a new one. `run` runs a statement of the engine, whose placeholder is `mark`.
+    """
+
+    def __init__(self, run: Callable[[str, Sequence[Any]], Any], mark: str) -> None:
+        self._run = run
+        self._write, self._trim = _WRITE.replace("?", mark), _TRIM.replace("?", mark)
+        self._newest: _Newest | None = None
+        self._since_trim = 0
+
+    def append(self, body: str) -> None:
+        """Write the record of a transaction."""
+        before = self._newest or self._read_newest()
+        newest = _Newest(before.sequence + 1, before.end + len(body), next_chain(before.chain, body))
+        self._run(self._write, (*newest, body))
+        self._newest = newest
+        self._since_trim += 1
+        if self._since_trim >= redo_lines.TRIM_EVERY:
+            self._since_trim = 0
+            self._run(self._trim, (2 * redo_lines.TRIM_EVERY, redo_lines.KEPT_BYTES))
+
+    def keep(self, record: Record) -> None:
+        """Write a record whose changes were made again, so that its place is the metadata's."""
+        _, end, _ = self._run(_NEWEST, ()).fetchone() or (0, 0, b"")
+        self._run(self._write, (record.sequence, end + len(record.body), record.chain, record.body))
+
+    def _read_newest(self) -> _Newest:
+        """Before the first record: write the row that it follows, with a chain that no other metadata has."""
+        row = self._run(_NEWEST, ()).fetchone()
+        if row is not None:
+            return _Newest(*row)
+        begun = _Newest(1, 0, secrets.token_bytes(CHAIN_BYTES))
+        self._run(self._write, (*begun, ""))
+        return begun
 
 
 def next_chain(chain: bytes, body: str) -> bytes:

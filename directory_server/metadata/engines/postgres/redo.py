@@ -7,19 +7,17 @@ did not make the table (psql, say) cannot change the metadata without leaving a 
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any
 
 import psycopg
 from sqlalchemy import Boolean, Column, Float, LargeBinary, Table
 
-from directory_server.metadata import redo_lines
 from directory_server.metadata.engines.postgres.connections import Connection
 from directory_server.metadata.redo_lines import UNRECORDED, UNRECORDED_BUT_REPORTED, changes
 from directory_server.metadata.schema import metadata
-from directory_server.metadata.statements.redo import CHAIN_BYTES, next_chain
+from directory_server.metadata.statements.redo import RecordChain
 from directory_server.metadata.store import Row
 
 MAKE_TABLE = """CREATE TEMP TABLE IF NOT EXISTS changed_row (
@@ -27,32 +25,17 @@ MAKE_TABLE = """CREATE TEMP TABLE IF NOT EXISTS changed_row (
 
 _LINES = "string_agg(body, E'\\n' ORDER BY place)"
 _COLLECTED = f"SELECT {_LINES} FILTER (WHERE recorded), {_LINES} FILTER (WHERE NOT recorded) FROM changed_row"
-_NEWEST = "SELECT sequence, end_offset, chain FROM redo_record ORDER BY sequence DESC LIMIT 1"
-_WRITE = "INSERT INTO redo_record (sequence, end_offset, chain, body) VALUES (%s, %s, %s, %s)"
-_TRIM = """DELETE FROM redo_record WHERE sequence IN (
- SELECT sequence FROM (SELECT sequence, end_offset FROM redo_record ORDER BY sequence LIMIT %s) oldest
- WHERE end_offset <= (SELECT end_offset FROM redo_record ORDER BY sequence DESC LIMIT 1) - %s)"""
-
-
-class _NewestRecord(NamedTuple):
-    """The newest record without its body."""
-
-    sequence: int
-    end: int
-    chain: bytes
 
 
 class DatabaseRedo:
     """Records what one connection changes. For one transaction at a time.
 
-    It remembers the newest record, because nothing else writes to the database meanwhile. After a transaction that was
-    not committed, use a new one.
+    After a transaction that was not committed, use a new one.
     """
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._since_trim = 0
-        self._newest: _NewestRecord | None = None
+        self._chain = RecordChain(connection.execute, "%s")
         connection.execute(MAKE_TABLE)
 
     def write(self) -> str:
@@ -64,24 +47,8 @@ class DatabaseRedo:
         body, reported = row or (None, None)
         if body is None:
             return reported or ""
-        before = self._newest or self._read_newest()
-        newest = _NewestRecord(before.sequence + 1, before.end + len(body), next_chain(before.chain, body))
-        self._connection.execute(_WRITE, (*newest, body))
-        self._newest = newest
-        self._since_trim += 1
-        if self._since_trim >= redo_lines.TRIM_EVERY:
-            self._since_trim = 0
-            self._connection.execute(_TRIM, (2 * redo_lines.TRIM_EVERY, redo_lines.KEPT_BYTES))
+        self._chain.append(body)
         return body if reported is None else f"{body}\n{reported}"
-
-    def _read_newest(self) -> _NewestRecord:
-        """Before the first record: write the row that it follows, with a chain that no other metadata has."""
-        row = self._connection.execute(_NEWEST).fetchone()
-        if row is not None:
-            return _NewestRecord(*row)
-        begun = _NewestRecord(1, 0, secrets.token_bytes(CHAIN_BYTES))
-        self._connection.execute(_WRITE, (*begun, ""))
-        return begun
 
 
 def apply_records(

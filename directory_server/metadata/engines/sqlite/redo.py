@@ -7,23 +7,16 @@ and shipping the log's pages instead would ship every index too and serve no oth
 
 from __future__ import annotations
 
-import secrets
 import sqlite3
 from collections.abc import Collection, Iterable, Iterator
 from typing import Any, NamedTuple
 
-from directory_server.metadata import redo_lines
 from directory_server.metadata.engines.sqlite.search_index import INDEX_TABLES
 from directory_server.metadata.redo_lines import UNRECORDED, UNRECORDED_BUT_REPORTED, changes
-from directory_server.metadata.statements.redo import CHAIN_BYTES, Record, next_chain
+from directory_server.metadata.statements.redo import RecordChain
 
 _LINES = "SELECT group_concat(body, char(10)) FROM"
 _COLLECTED = f"SELECT ({_LINES} changed_row), ({_LINES} reported_row)"
-_NEWEST = "SELECT sequence, end_offset, chain FROM redo_record ORDER BY sequence DESC LIMIT 1"
-_WRITE = "INSERT INTO redo_record (sequence, end_offset, chain, body) VALUES (?, ?, ?, ?)"
-_TRIM = """DELETE FROM redo_record WHERE sequence IN (
- SELECT sequence FROM (SELECT sequence, end_offset FROM redo_record ORDER BY sequence LIMIT ?)
- WHERE end_offset <= (SELECT end_offset FROM redo_record ORDER BY sequence DESC LIMIT 1) - ?)"""
 
 
 class _Column(NamedTuple):
@@ -48,25 +41,15 @@ class _Column(NamedTuple):
         return bytes.fromhex(value) if self.kind == "BLOB" else float(value) if self.kind == "FLOAT" else value
 
 
-class _Newest(NamedTuple):
-    """The newest record without its body."""
-
-    sequence: int
-    end: int
-    chain: bytes
-
-
 class RedoWriter:
     """Records what one connection changes. For one transaction at a time.
 
-    It remembers the newest record, because nothing else writes to the file meanwhile. After a transaction that was not
-    committed, use a new one.
+    After a transaction that was not committed, use a new one.
     """
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
-        self._since_trim = 0
-        self._newest: _Newest | None = None
+        self._chain = RecordChain(connection.execute, "?")
         connection.execute("PRAGMA temp_store = MEMORY").close()
         # A replaced row fires its own trigger only so.
         connection.execute("PRAGMA recursive_triggers = ON").close()
@@ -95,30 +78,8 @@ class RedoWriter:
         if body is None:
             return reported or ""
         self._connection.execute("DELETE FROM changed_row")
-        before = self._newest or self._read_newest()
-        newest = _Newest(before.sequence + 1, before.end + len(body), next_chain(before.chain, body))
-        self._connection.execute(_WRITE, (*newest, body))
-        self._newest = newest
-        self._since_trim += 1
-        if self._since_trim >= redo_lines.TRIM_EVERY:
-            self._since_trim = 0
-            self._connection.execute(_TRIM, (2 * redo_lines.TRIM_EVERY, redo_lines.KEPT_BYTES))
+        self._chain.append(body)
         return body if reported is None else f"{body}\n{reported}"
-
-    def _read_newest(self) -> _Newest:
-        """Before the first record: write the row that it follows, with a chain that no other metadata has."""
-        row = self._connection.execute(_NEWEST).fetchone()
-        if row is not None:
-            return _Newest(*row)
-        begun = _Newest(1, 0, secrets.token_bytes(CHAIN_BYTES))
-        self._connection.execute(_WRITE, (*begun, ""))
-        return begun
-
-
-def append_record(connection: sqlite3.Connection, record: Record) -> None:
-    """Keep a record whose changes were made again, so that its place is the metadata's. Raises sqlite3.Error."""
-    _, end, _ = connection.execute(_NEWEST).fetchone() or (0, 0, b"")
-    connection.execute(_WRITE, (record.sequence, end + len(record.body), record.chain, record.body))
 
 
 def apply_records(cursor: sqlite3.Cursor, bodies: Iterable[str], leave: Collection[tuple[str, str]] = ()) -> None:
