@@ -6,6 +6,7 @@ few, and are counted when somebody wants one more.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from sqlalchemy import BindParameter, bindparam, delete, func, insert, select, union_all
@@ -166,6 +167,12 @@ def demand_counted_room(reader: Reader, scope: str, name: str, resource: str, mo
     row = reader.one(_STANDING, of_scope=scope, of_name=name, of_resource=resource)
     if row is not None and row[1] + more > row[0]:
         raise exceeded(scope, name, resource, int(row[1]) + more, int(row[0]))
+
+
+def demand_none_exceeded(reader: Reader, risen: Iterable[tuple[str, str, str]]) -> None:
+    """Raise QuotaExceeded if one of the counts that rose above their quotas (scope, name, resource) still is."""
+    for scope, name, resource in dict.fromkeys(risen):
+        demand_counted_room(reader, scope, name, resource, 0)
 
 
 def exceeded(scope: str, name: str, resource: str, wanted: int, limit: int) -> QuotaExceeded:

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Generic, Protocol, TypeVar
 
-from lockstep_store.wire.errors import Overloaded, Unavailable
+from lockstep_store.runtime.storage.savepoints import Savepoints
+from lockstep_store.runtime.tracing import log
+from lockstep_store.wire.errors import LockstepError, Overloaded, Unavailable
 
 MAX_WAITING = 10_000
 
@@ -24,6 +26,58 @@ class SupportsSavepoint(Protocol):
     def savepoint(self) -> AbstractContextManager[None]:
         """Undo the work done inside the block, and only that, when the block raises."""
         ...
+
+
+class SharedTransaction:
+    """A transaction of several callers, each of whose savepoints can be undone alone.
+
+    `noted` collects what is judged at the end of the savepoint in which it happened.
+    """
+
+    def __init__(self, savepoints: Savepoints, noted: list[Any]) -> None:
+        self._savepoints = savepoints
+        self._noted = noted
+        noted.clear()  # of a transaction that failed
+        self.failure: LockstepError | None = None
+        """What made the whole transaction fail."""
+        self.when_durable: list[Callable[[], None]] = []
+
+    def after_commit(self, call: Callable[[], None]) -> None:
+        """Call `call` once the commit is durable, unless the savepoint around this is undone."""
+        self.when_durable.append(call)
+
+    @contextmanager
+    def savepoint(self) -> Iterator[None]:
+        """Undo what the block did, and only that, if it raises or `judge` does. May be nested."""
+        registered, noted = len(self.when_durable), len(self._noted)
+        self._savepoints.begin()
+        try:
+            yield
+            if len(self._noted) > noted:
+                of_this = self._noted[noted:]
+                del self._noted[noted:]
+                self.judge(of_this)
+        except BaseException:
+            del self.when_durable[registered:], self._noted[noted:]
+            if self.failure is None:
+                self._savepoints.undo()
+            else:
+                self._savepoints.forget()
+            raise
+        else:
+            self._savepoints.keep()
+
+    def judge(self, noted: list[Any]) -> None:
+        """Raise if a savepoint in which this was noted must not be kept."""
+
+
+def call_when_durable(calls: list[Callable[[], None]]) -> None:
+    """Call what was registered with `after_commit`. Never raises: the commit is done, whatever becomes of the calls."""
+    for call in calls:
+        try:
+            call()
+        except Exception:  # noqa: BLE001 - see above
+            log.exception("the metadata was committed, but a callback that runs after the commit failed")
 
 
 Tx = TypeVar("Tx", bound=SupportsSavepoint)

@@ -23,7 +23,7 @@ from directory_server.metadata.engines.postgres.transactions import DatabaseSnap
 from directory_server.metadata.engines.postgres.writer import Replaced, Writer, new_writer, reopened_writer
 from directory_server.metadata.statement import Statement
 from directory_server.metadata.store import CommitGuard, MetadataStore, Reader, Tx
-from lockstep_store.runtime.storage.group_commit import GroupCommit
+from lockstep_store.runtime.storage.group_commit import GroupCommit, call_when_durable
 from lockstep_store.runtime.tracing import log
 from lockstep_store.wire.errors import Conflict, LockstepError, SetupError, Unavailable, Undecided
 
@@ -155,7 +155,7 @@ class PostgresStore(MetadataStore):
             log.error("a metadata commit failed: %s", error)
             raise
         self._problem = ""
-        _call_all(tx.when_durable)
+        call_when_durable(tx.when_durable)
 
     def _begin(self) -> PostgresTx:
         if self._in_doubt is not None:
@@ -219,7 +219,7 @@ class PostgresStore(MetadataStore):
             return None
         self._writer, self._in_doubt = writer, None
         if done:
-            _call_all(when_durable)
+            call_when_durable(when_durable)
         return done
 
     def _drop_writer(self) -> None:
@@ -236,11 +236,3 @@ _IN_DOUBT = (
 
 def _unguarded(_: str) -> AbstractContextManager[None]:
     return nullcontext()
-
-
-def _call_all(calls: list[Callable[[], None]]) -> None:
-    for call in calls:
-        try:
-            call()
-        except Exception:  # noqa: BLE001 - the commit is done; no caller's result may depend on this
-            log.exception("the metadata was committed, but a callback that runs after the commit failed")

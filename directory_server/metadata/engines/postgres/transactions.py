@@ -5,8 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterable, Sequence
 from types import TracebackType
 from typing import Any
 
@@ -18,12 +17,13 @@ from directory_server.metadata.engines.postgres.connections import Connection, C
 from directory_server.metadata.engines.postgres.errors import translate, translate_failure
 from directory_server.metadata.engines.postgres.redo import apply_records
 from directory_server.metadata.engines.postgres.search_index import containing
-from directory_server.metadata.engines.postgres.usage import Risen
+from directory_server.metadata.engines.postgres.usage import Counted, Risen
 from directory_server.metadata.statement import Statement
 from directory_server.metadata.statements import quotas
 from directory_server.metadata.store import Reader, Row, Tx
+from lockstep_store.runtime.storage.group_commit import SharedTransaction
 from lockstep_store.runtime.storage.savepoints import Savepoints
-from lockstep_store.wire.errors import Damaged, LockstepError, StorageFull, Unavailable
+from lockstep_store.wire.errors import Damaged, StorageFull, Unavailable
 
 BEGIN = "BEGIN"
 """What `Savepoints` asks for when it undoes a whole transaction."""
@@ -60,7 +60,7 @@ class PostgresReader(Reader):
             raise translate(error) from error
 
 
-class PostgresTx(PostgresReader, Tx):
+class PostgresTx(SharedTransaction, PostgresReader, Tx):
     """The writer's transaction, which has begun on `connection`; `begin` begins it again.
 
     After a failure of the connection or of the server's disk, nothing else in the batch may run, so the first such
@@ -68,55 +68,26 @@ class PostgresTx(PostgresReader, Tx):
     """
 
     def __init__(self, connection: Connection, begin: Callable[[], None], risen: Risen) -> None:
-        super().__init__(connection)
+        PostgresReader.__init__(self, connection)
         self._begin = begin
-        self._risen = risen
-        risen.clear()  # of a transaction that failed
         self.total_changes = 0
         """For the savepoints. An error counts too: PostgreSQL refuses everything until it is undone."""
-        self.failure: LockstepError | None = None
-        self.when_durable: list[Callable[[], None]] = []
-        self._savepoints = Savepoints(self, self._plain, BEGIN)
+        SharedTransaction.__init__(self, Savepoints(self, self._plain, BEGIN), risen)
         self._waiting: list[str] = []
         """Beginnings and ends of savepoints, which are sent together before the next statement."""
 
     def run(self, statement: Statement, **parameters: Any) -> int:
         return self._execute(statement, parameters).rowcount
 
-    def after_commit(self, call: Callable[[], None]) -> None:
-        self.when_durable.append(call)
-
     def apply_records(self, bodies: Iterable[str], leave: Collection[tuple[str, str]] = ()) -> None:
         apply_records(self._run_sql, bodies, leave)
         self.admit_over_quota()
 
     def admit_over_quota(self) -> None:
-        self._risen.clear()
+        self._noted.clear()
 
-    @contextmanager
-    def savepoint(self) -> Iterator[None]:
-        registered, risen = len(self.when_durable), len(self._risen)
-        self._savepoints.begin()
-        try:
-            yield
-            if len(self._risen) > risen:
-                self._judge_usage(risen)
-        except BaseException:
-            del self.when_durable[registered:], self._risen[risen:]
-            if self.failure is None:
-                self._savepoints.undo()
-            else:
-                self._savepoints.forget()
-            raise
-        else:
-            self._savepoints.keep()
-
-    def _judge_usage(self, since: int) -> None:
-        """Raise QuotaExceeded if a count that rose above its quota in this savepoint is still above it."""
-        risen = dict.fromkeys(self._risen[since:])
-        del self._risen[since:]
-        for scope, name, resource in risen:
-            quotas.demand_counted_room(self, scope, name, resource, 0)
+    def judge(self, noted: list[Counted]) -> None:
+        quotas.demand_none_exceeded(self, noted)
 
     def _run_sql(self, sql: str, parameters: dict[str, Any] | Sequence[Any]) -> psycopg.Cursor[Row]:
         if self.failure is not None:

@@ -28,7 +28,7 @@ from directory_server.metadata.engines.sqlite.transactions import ReaderPool, Sn
 from directory_server.metadata.engines.sqlite.usage import UsageCounter
 from directory_server.metadata.migrate import bring_up_to_date
 from directory_server.metadata.store import CommitGuard, MetadataStore, Reader, Tx
-from lockstep_store.runtime.storage.group_commit import GroupCommit
+from lockstep_store.runtime.storage.group_commit import GroupCommit, call_when_durable
 from lockstep_store.runtime.storage.process_lock import claim
 from lockstep_store.runtime.storage.savepoints import BEGIN
 from lockstep_store.runtime.storage.sqlite_files import open_database
@@ -200,11 +200,7 @@ class SqliteStore(MetadataStore):
             raise
         self._problem = ""
         self._note_commit()
-        for call in tx.when_durable:
-            try:
-                call()
-            except Exception:  # noqa: BLE001 - the commit is done; no caller's result may depend on this
-                log.exception("the metadata was committed, but a callback that runs after the commit failed")
+        call_when_durable(tx.when_durable)
 
     def _note_commit(self) -> None:
         """Update the mark, and make a checkpoint when due. Never raises, because the commit is already done."""

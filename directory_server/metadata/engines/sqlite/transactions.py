@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterable, Sequence
 from types import TracebackType
 from typing import Any
 
@@ -17,12 +16,13 @@ from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 from directory_server.metadata.engines.sqlite.errors import translate, translate_failure
 from directory_server.metadata.engines.sqlite.redo import apply_records
 from directory_server.metadata.engines.sqlite.search_index import CONTAINING, match_expression
-from directory_server.metadata.engines.sqlite.usage import UsageCounter
+from directory_server.metadata.engines.sqlite.usage import Counted, UsageCounter
 from directory_server.metadata.statement import Statement
 from directory_server.metadata.statements import quotas
 from directory_server.metadata.store import Reader, Row, Tx
+from lockstep_store.runtime.storage.group_commit import SharedTransaction
 from lockstep_store.runtime.storage.savepoints import Savepoints
-from lockstep_store.wire.errors import Damaged, LockstepError, StorageFull, Unavailable
+from lockstep_store.wire.errors import Damaged, StorageFull, Unavailable
 
 # Idle connections kept. Few, because each has its own page cache; more are opened while more reads run.
 KEPT_READERS = 8
@@ -59,7 +59,7 @@ class SqliteReader(Reader):
             raise translate(error) from error
 
 
-class SqliteTx(SqliteReader, Tx):
+class SqliteTx(SharedTransaction, SqliteReader, Tx):
     """The writer's transaction.
 
     When the disk is full or fails, SQLite rolls back the whole transaction by itself. Later statements would each
@@ -67,18 +67,11 @@ class SqliteTx(SqliteReader, Tx):
     """
 
     def __init__(self, cursor: sqlite3.Cursor, usage: UsageCounter) -> None:
-        super().__init__(cursor)
-        self._usage = usage
-        usage.risen.clear()  # of a transaction that failed
-        self.failure: LockstepError | None = None
-        self.when_durable: list[Callable[[], None]] = []
-        self._savepoints = Savepoints(cursor.connection, self._plain)
+        SqliteReader.__init__(self, cursor)
+        SharedTransaction.__init__(self, Savepoints(cursor.connection, self._plain), usage.risen)
 
     def run(self, statement: Statement, **parameters: Any) -> int:
         return self._execute(statement, parameters).rowcount
-
-    def after_commit(self, call: Callable[[], None]) -> None:
-        self.when_durable.append(call)
 
     def apply_records(self, bodies: Iterable[str], leave: Collection[tuple[str, str]] = ()) -> None:
         try:
@@ -88,32 +81,10 @@ class SqliteTx(SqliteReader, Tx):
         self.admit_over_quota()
 
     def admit_over_quota(self) -> None:
-        self._usage.risen.clear()
+        self._noted.clear()
 
-    @contextmanager
-    def savepoint(self) -> Iterator[None]:
-        registered, risen = len(self.when_durable), len(self._usage.risen)
-        self._savepoints.begin()
-        try:
-            yield
-            if len(self._usage.risen) > risen:
-                self._judge_usage(risen)
-        except BaseException:
-            del self.when_durable[registered:], self._usage.risen[risen:]
-            if self.failure is None:
-                self._savepoints.undo()
-            else:
-                self._savepoints.forget()
-            raise
-        else:
-            self._savepoints.keep()
-
-    def _judge_usage(self, since: int) -> None:
-        """Raise QuotaExceeded if a count that rose above its quota in this savepoint is still above it."""
-        risen = dict.fromkeys(self._usage.risen[since:])
-        del self._usage.risen[since:]
-        for scope, name, resource in risen:
-            quotas.demand_counted_room(self, scope, name, resource, 0)
+    def judge(self, noted: list[Counted]) -> None:
+        quotas.demand_none_exceeded(self, noted)
 
     def _execute(self, statement: Statement, parameters: dict[str, Any]) -> sqlite3.Cursor:
         if self.failure is not None:
