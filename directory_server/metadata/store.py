@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -93,6 +93,11 @@ class MetadataStore(ABC):
     copy of the metadata of the moment before (see redo_lines.py for the form).
     """
 
+    def __init__(self) -> None:
+        self._first_works: list[Callable[[Tx], None]] = []
+        self._last_works: list[Callable[[Tx], None]] = []
+        self._guard: CommitGuard = lambda changes: nullcontext()
+
     @abstractmethod
     def write(self, work: Callable[[Tx], R]) -> R:
         """Run `work(tx)` in a transaction; return its result once everything it wrote is durable.
@@ -111,23 +116,23 @@ class MetadataStore(ABC):
         Works even while commits fail.
         """
 
-    @abstractmethod
     def first_in_each_transaction(self, work: Callable[[Tx], None]) -> None:
         """Run `work` at the start of every transaction, before anything is decided in it (to end leases, say).
 
         If it raises, the whole transaction fails.
         """
+        self._first_works.append(work)
 
-    @abstractmethod
     def last_in_each_transaction(self, work: Callable[[Tx], None]) -> None:
         """Run `work` at the end of every transaction, to save something with every commit."""
+        self._last_works.append(work)
 
-    @abstractmethod
     def guard_each_commit(self, guard: CommitGuard) -> None:
         """Enter `guard` when a transaction is complete and nobody sees it yet, and leave it when it is visible.
 
         It is left after a failure, too. Everything that the transaction's authors call waits meanwhile.
         """
+        self._guard = guard
 
     def check_some(self) -> float:
         """For a background job: verify a small part of the stored data; return seconds until the next call.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -22,7 +22,7 @@ from directory_server.metadata.engines.postgres.installed import COUNT_COMMIT, b
 from directory_server.metadata.engines.postgres.transactions import DatabaseSnapshot, PostgresTx
 from directory_server.metadata.engines.postgres.writer import Replaced, Writer, new_writer, reopened_writer
 from directory_server.metadata.statement import Statement
-from directory_server.metadata.store import CommitGuard, MetadataStore, Reader, Tx
+from directory_server.metadata.store import MetadataStore, Reader, Tx
 from lockstep_store.runtime.storage.group_commit import GroupCommit, call_when_durable
 from lockstep_store.runtime.tracing import log
 from lockstep_store.wire.errors import Conflict, LockstepError, SetupError, Unavailable, Undecided
@@ -44,13 +44,11 @@ class PostgresStore(MetadataStore):
     """
 
     def __init__(self, url: str, *, start_seconds: float = START_SECONDS) -> None:
+        super().__init__()
         settings_of(url)
         self._url = url
         self._token = secrets.token_hex(16)
         self._problem = ""
-        self._first_works: list[Callable[[Tx], None]] = []
-        self._last_works: list[Callable[[Tx], None]] = []
-        self._guard: CommitGuard = _unguarded
         self._in_doubt: tuple[int, list[Callable[[], None]]] | None = None
         self._replaced: Replaced | None = None
         self._writer: Writer | None = None
@@ -77,15 +75,6 @@ class PostgresStore(MetadataStore):
         if self._in_doubt is not None:
             raise Unavailable(_IN_DOUBT)
         return DatabaseSnapshot(self._readers)
-
-    def first_in_each_transaction(self, work: Callable[[Tx], None]) -> None:
-        self._first_works.append(work)
-
-    def last_in_each_transaction(self, work: Callable[[Tx], None]) -> None:
-        self._last_works.append(work)
-
-    def guard_each_commit(self, guard: CommitGuard) -> None:
-        self._guard = guard
 
     def check_some(self) -> float:
         """Check whether another directory server took this one's place, and learn the outcome of a commit in doubt."""
@@ -232,7 +221,3 @@ _IN_DOUBT = (
     "the connection to PostgreSQL broke during a commit, and its outcome is not known until PostgreSQL can be reached "
     "again"
 )
-
-
-def _unguarded(_: str) -> AbstractContextManager[None]:
-    return nullcontext()

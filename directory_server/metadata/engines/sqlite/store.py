@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
+from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -27,7 +27,7 @@ from directory_server.metadata.engines.sqlite.totals import add_functions, keep_
 from directory_server.metadata.engines.sqlite.transactions import ReaderPool, Snapshot, SqliteTx
 from directory_server.metadata.engines.sqlite.usage import UsageCounter
 from directory_server.metadata.migrate import bring_up_to_date
-from directory_server.metadata.store import CommitGuard, MetadataStore, Reader, Tx
+from directory_server.metadata.store import MetadataStore, Reader, Tx
 from lockstep_store.runtime.storage.group_commit import GroupCommit, call_when_durable
 from lockstep_store.runtime.storage.process_lock import claim
 from lockstep_store.runtime.storage.savepoints import BEGIN
@@ -50,14 +50,12 @@ class SqliteStore(MetadataStore):
     """
 
     def __init__(self, path: Path, connect: Connect = sqlite3.connect, *, checked: bool = True) -> None:
+        super().__init__()
         path.parent.mkdir(parents=True, exist_ok=True)
         self._path = path
         self._connect = connect
         self._lock_descriptor = own(path)
         self._problem = ""
-        self._first_works: list[Callable[[Tx], None]] = []
-        self._last_works: list[Callable[[Tx], None]] = []
-        self._guard: CommitGuard = _unguarded
         self._readers = ReaderPool(self._open_reader)
         self._writer: sqlite3.Cursor | None = None
         self._redo: RedoWriter | None = None
@@ -132,15 +130,6 @@ class SqliteStore(MetadataStore):
     def _raise_if_damaged(self) -> None:
         if self._damage is not None:
             raise Damaged(self._damage.detail)
-
-    def first_in_each_transaction(self, work: Callable[[Tx], None]) -> None:
-        self._first_works.append(work)
-
-    def last_in_each_transaction(self, work: Callable[[Tx], None]) -> None:
-        self._last_works.append(work)
-
-    def guard_each_commit(self, guard: CommitGuard) -> None:
-        self._guard = guard
 
     @property
     def problem(self) -> str:
@@ -311,10 +300,6 @@ class SqliteStore(MetadataStore):
             connection.close()
             raise
         return connection
-
-
-def _unguarded(_: str) -> AbstractContextManager[None]:
-    return nullcontext()
 
 
 def _flush_what_was_left(path: Path) -> None:
