@@ -41,3 +41,15 @@ NEXT_ID = (
     f" AND f.id < (b.number + 1) * {BUCKET_IDS}), b.number * {BUCKET_IDS})"
 )
 """The next id of a bucket `b` in SQL."""
+
+ADD_PATH = (
+    "INSERT INTO search_bucket (name) SELECT NEW.bucket"  # noqa: S608 - our own names
+    " WHERE NOT EXISTS (SELECT 1 FROM search_bucket WHERE name = NEW.bucket);"
+    f" INSERT INTO search_file (id, number, name, path) SELECT {NEXT_ID}, b.number, {NAME_OF.format('NEW.path')},"
+    " NEW.path FROM search_bucket b WHERE b.name = NEW.bucket;"
+)
+REMOVE_PATH = (
+    "DELETE FROM search_file WHERE number = (SELECT number FROM search_bucket WHERE name = OLD.bucket)"  # noqa: S608
+    f" AND name = {NAME_OF.format('OLD.path')} AND path = OLD.path;"
+)
+"""What a trigger does in SQL when a path is new, or gone."""

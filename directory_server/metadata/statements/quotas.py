@@ -25,6 +25,8 @@ from lockstep_store.wire.names import quoted
 ACCOUNT: QuotaScope = "account"
 BUCKET: QuotaScope = "bucket"
 TENANT: QuotaScope = "tenant"
+Counted = tuple[str, str, str]
+"""What the engine counts: a scope, a name and a resource."""
 _SCOPES: dict[str, QuotaScope] = {"account": ACCOUNT, "bucket": BUCKET, "tenant": TENANT}
 
 
@@ -169,8 +171,8 @@ def demand_counted_room(reader: Reader, scope: str, name: str, resource: str, mo
         raise exceeded(scope, name, resource, int(row[1]) + more, int(row[0]))
 
 
-def demand_none_exceeded(reader: Reader, risen: Iterable[tuple[str, str, str]]) -> None:
-    """Raise QuotaExceeded if one of the counts that rose above their quotas (scope, name, resource) still is."""
+def demand_none_exceeded(reader: Reader, risen: Iterable[Counted]) -> None:
+    """Raise QuotaExceeded if a count that rose above its quota is still above it."""
     for scope, name, resource in dict.fromkeys(risen):
         demand_counted_room(reader, scope, name, resource, 0)
 

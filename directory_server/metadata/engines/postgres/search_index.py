@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from directory_server.metadata.engines.postgres.redo import function, trigger
-from directory_server.metadata.schema_search import NAME_OF, NEXT_ID
+from directory_server.metadata.schema_search import ADD_PATH, REMOVE_PATH
 
 LETTERS = 3
 """Shorter texts cannot be found in the index."""
@@ -51,17 +51,7 @@ def definitions() -> Iterator[str]:
     yield (
         "CREATE INDEX IF NOT EXISTS lockstep_search_index ON search_file USING gin (lockstep_folded(path) gin_trgm_ops)"
     )
-    yield function(
-        "search_path_new",
-        "INSERT INTO search_bucket (name) SELECT NEW.bucket"
-        " WHERE NOT EXISTS (SELECT 1 FROM search_bucket WHERE name = NEW.bucket);"
-        f" INSERT INTO search_file (id, number, name, path) SELECT {NEXT_ID}, b.number, {NAME_OF.format('NEW.path')},"
-        " NEW.path FROM search_bucket b WHERE b.name = NEW.bucket; RETURN NULL;",
-    )
+    yield function("search_path_new", f"{ADD_PATH} RETURN NULL;")
     yield trigger("search_path_new", "AFTER INSERT", "current")
-    yield function(
-        "search_path_gone",
-        "DELETE FROM search_file WHERE number = (SELECT number FROM search_bucket WHERE name = OLD.bucket)"
-        f" AND name = {NAME_OF.format('OLD.path')} AND path = OLD.path; RETURN NULL;",
-    )
+    yield function("search_path_gone", f"{REMOVE_PATH} RETURN NULL;")
     yield trigger("search_path_gone", "AFTER DELETE", "current")

@@ -17,7 +17,7 @@ from directory_server.metadata.engines.postgres.connections import Connection, C
 from directory_server.metadata.engines.postgres.errors import translate, translate_failure
 from directory_server.metadata.engines.postgres.redo import apply_records
 from directory_server.metadata.engines.postgres.search_index import containing
-from directory_server.metadata.engines.postgres.usage import Counted, Risen
+from directory_server.metadata.engines.postgres.usage import Risen
 from directory_server.metadata.statement import Statement
 from directory_server.metadata.statements import quotas
 from directory_server.metadata.store import Reader, Row, Tx
@@ -86,7 +86,7 @@ class PostgresTx(SharedTransaction, PostgresReader, Tx):
     def admit_over_quota(self) -> None:
         self._noted.clear()
 
-    def judge(self, noted: list[Counted]) -> None:
+    def judge(self, noted: list[quotas.Counted]) -> None:
         quotas.demand_none_exceeded(self, noted)
 
     def _run_sql(self, sql: str, parameters: dict[str, Any] | Sequence[Any]) -> psycopg.Cursor[Row]:

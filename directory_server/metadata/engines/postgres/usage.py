@@ -12,12 +12,11 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from directory_server.metadata.engines.postgres.redo import function, trigger
+from directory_server.metadata.statements.quotas import Counted
 
 if TYPE_CHECKING:
     from psycopg.errors import Diagnostic
 
-Counted = tuple[str, str, str]
-"""Scope, name and resource."""
 _NOTICE = "lockstep: above a quota"
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator, Sequence
 
-from directory_server.metadata.schema_search import NAME_OF, NEXT_ID
+from directory_server.metadata.schema_search import ADD_PATH, REMOVE_PATH
 
 LETTERS = 3
 """Letters of a token. Shorter texts cannot be found in the index."""
@@ -26,14 +26,8 @@ CONTAINING = (
 
 # A statement's OR REPLACE would hold for those of its triggers, too: hence no OR IGNORE here.
 _TRIGGERS = (
-    "CREATE TEMP TRIGGER search_path_new AFTER INSERT ON main.current BEGIN"  # noqa: S608 - our own names
-    " INSERT INTO search_bucket (name) SELECT NEW.bucket"
-    " WHERE NOT EXISTS (SELECT 1 FROM search_bucket WHERE name = NEW.bucket);"
-    f" INSERT INTO search_file (id, number, name, path) SELECT {NEXT_ID}, b.number, {NAME_OF.format('NEW.path')},"
-    " NEW.path FROM search_bucket b WHERE b.name = NEW.bucket; END",
-    "CREATE TEMP TRIGGER search_path_gone AFTER DELETE ON main.current BEGIN"  # noqa: S608 - our own names
-    " DELETE FROM search_file WHERE number = (SELECT number FROM search_bucket WHERE name = OLD.bucket)"
-    f" AND name = {NAME_OF.format('OLD.path')} AND path = OLD.path; END",
+    f"CREATE TEMP TRIGGER search_path_new AFTER INSERT ON main.current BEGIN {ADD_PATH} END",
+    f"CREATE TEMP TRIGGER search_path_gone AFTER DELETE ON main.current BEGIN {REMOVE_PATH} END",
     "CREATE TEMP TRIGGER search_file_new AFTER INSERT ON main.search_file BEGIN"
     " INSERT INTO search_index (rowid, path) VALUES (NEW.id, NEW.path); END",
     "CREATE TEMP TRIGGER search_file_gone AFTER DELETE ON main.search_file BEGIN"

@@ -16,7 +16,7 @@ from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 from directory_server.metadata.engines.sqlite.errors import translate, translate_failure
 from directory_server.metadata.engines.sqlite.redo import apply_records
 from directory_server.metadata.engines.sqlite.search_index import CONTAINING, match_expression
-from directory_server.metadata.engines.sqlite.usage import Counted, UsageCounter
+from directory_server.metadata.engines.sqlite.usage import UsageCounter
 from directory_server.metadata.statement import Statement
 from directory_server.metadata.statements import quotas
 from directory_server.metadata.store import Reader, Row, Tx
@@ -83,7 +83,7 @@ class SqliteTx(SharedTransaction, SqliteReader, Tx):
     def admit_over_quota(self) -> None:
         self._noted.clear()
 
-    def judge(self, noted: list[Counted]) -> None:
+    def judge(self, noted: list[quotas.Counted]) -> None:
         quotas.demand_none_exceeded(self, noted)
 
     def _execute(self, statement: Statement, parameters: dict[str, Any]) -> sqlite3.Cursor:

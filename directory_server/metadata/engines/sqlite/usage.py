@@ -14,8 +14,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 
-Counted = tuple[str, str, str]
-"""Scope, name and resource."""
+from directory_server.metadata.statements.quotas import Counted
 
 _NOTE = "lockstep_note_usage"
 
