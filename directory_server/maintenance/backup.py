@@ -23,7 +23,7 @@ from directory_server.metadata.statements import people
 from directory_server.metadata.statements.redo import HistoryPlace
 from directory_server.metadata.store import MetadataStore
 from lockstep_store.runtime.http.api import RawReply
-from lockstep_store.runtime.storage.sqlite_files import open_database
+from lockstep_store.runtime.storage.sqlite_files import open_database, read_only
 from lockstep_store.runtime.tracing import log
 from lockstep_store.wire.backup_file import BLOCK_BYTES, digest_of, header_of
 from lockstep_store.wire.errors import Conflict, Damaged, LockstepError, StorageFull, Unavailable
@@ -106,7 +106,7 @@ class Backups:
     def _verify(self, path: Path, rows: dict[str, int]) -> tuple[int, HistoryPlace | None]:
         """Return the newest cursor and redo record of an intact copy with these rows; else raise Damaged."""
         try:
-            with closing(open_database(f"file:{path}?mode=ro&immutable=1", uri=True)) as copy:
+            with closing(open_database(f"{read_only(path)}&immutable=1", uri=True)) as copy:
                 defects = find_defects(copy)
                 if not defects and count_rows(copy) != rows:
                     defects = ["the copy's row counts differ from the metadata's"]

@@ -18,6 +18,7 @@ from directory_server.maintenance.restore import has_metadata
 from directory_server.metadata.engines.sqlite.store import SqliteStore
 from directory_server.metadata.redo_lines import MADE_FROM_ROWS
 from directory_server.metadata.schema import metadata as schema
+from lockstep_store.runtime.storage.sqlite_files import open_database, read_only
 from lockstep_store.wire.errors import Conflict, Damaged, SetupError
 
 _LAST = "usage"
@@ -65,7 +66,7 @@ def move_metadata(file: Path, database: EmptyDatabase) -> dict[str, int]:
     SqliteStore(file).close()  # verifies it, and brings it up to date
     store = SqliteStore(file)  # keeps directories away
     try:
-        with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as source, database.changing() as target:
+        with closing(open_database(read_only(file), uri=True)) as source, database.changing() as target:
             return _copy(source, target)
     finally:
         store.close()

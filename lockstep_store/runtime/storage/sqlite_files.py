@@ -39,3 +39,8 @@ def open_database(
         connection.close()
         raise
     return connection
+
+
+def read_only(file: Path) -> str:
+    """Return the URI that opens a file for reading only, whatever characters its path has."""
+    return f"{file.absolute().as_uri()}?mode=ro"

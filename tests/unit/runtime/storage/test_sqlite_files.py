@@ -1,13 +1,14 @@
-"""Databases whose schema is damaged."""
+"""Databases whose schema is damaged, and those that are only read."""
 
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from lockstep_store.runtime.storage.sqlite_files import open_database, reports_damage
+from lockstep_store.runtime.storage.sqlite_files import open_database, read_only, reports_damage
 from tests.fakes.damaged_schema import spoil_a_table_name
 
 
@@ -38,3 +39,15 @@ def test_damage_is_told_from_other_errors() -> None:
     assert not reports_damage(UnicodeDecodeError("utf-8", b"", 0, 0, ""))
     assert not reports_damage(None)
     connection.close()
+
+
+def test_a_file_of_any_name_is_opened_for_reading_only(tmp_path: Path) -> None:
+    """In a URI, SQLite takes `%41` for a letter, and `?` and `#` for the end of the path."""
+    file = tmp_path / "100%41 ?mode=rw#1.db"
+    with sqlite3.connect(file) as connection:
+        connection.execute("CREATE TABLE something (x)")
+    connection.close()
+    with closing(open_database(read_only(file), uri=True)) as opened:
+        assert opened.execute("SELECT count(*) FROM something").fetchone() == (0,)
+        with pytest.raises(sqlite3.OperationalError, match="readonly"):
+            opened.execute("INSERT INTO something VALUES (1)")
