@@ -77,7 +77,7 @@ def call_when_durable(calls: list[Callable[[], None]]) -> None:
         try:
             call()
         except Exception:  # noqa: BLE001 - see above
-            log.exception("the metadata was committed, but a callback that runs after the commit failed")
+            log.exception("the commit is done, but a call that was to follow it failed")
 
 
 Tx = TypeVar("Tx", bound=SupportsSavepoint)
