@@ -61,7 +61,9 @@ def settings_of(url: str) -> dict[str, Any]:
         return {**_DEFAULTS, **conninfo_to_dict(url)}
     except psycopg.Error as error:
         # Without the driver's words, which may have the password.
-        raise SetupError("--metadata is no address of a PostgreSQL database, such as postgresql://host/name") from error
+        raise SetupError(
+            "--metadata is not the address of a PostgreSQL database, such as postgresql://host/name"
+        ) from error
 
 
 def shown(url: str) -> str:

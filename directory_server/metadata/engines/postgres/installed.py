@@ -41,7 +41,7 @@ def check_server(connection: Connection) -> None:
     if (collation, kind, encoding) != ("C", "C", "UTF8"):
         raise SetupError(
             f"the database has collation {collation}, character type {kind} and encoding {encoding}, but names must "
-            "compare by their bytes; make it with `createdb --template=template0 --encoding=UTF8 --locale=C NAME`"
+            "compare by their bytes; create it with `createdb --template=template0 --encoding=UTF8 --locale=C NAME`"
         )
     if standby:
         raise SetupError("this PostgreSQL is a standby and accepts no changes; name the primary with --metadata")

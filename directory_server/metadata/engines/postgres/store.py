@@ -102,7 +102,7 @@ class PostgresStore(MetadataStore):
                 ).fetchone()
         except psycopg.Error as error:
             return [str(error)]
-        return [f"PostgreSQL has met {row[0]} pages with a wrong checksum"] if row and row[0] else []
+        return [f"PostgreSQL has counted {row[0]} checksum failures"] if row and row[0] else []
 
     def copy_to(self, path: Path) -> dict[str, int]:
         raise Conflict(

@@ -49,6 +49,6 @@ def _require_trigrams(url: str, connection: Connection) -> None:
         connection.execute(text("CREATE EXTENSION IF NOT EXISTS pg_trgm"))
     except DBAPIError as error:
         raise SetupError(
-            f"the database ({shown(url)}) needs PostgreSQL's extension pg_trgm for searches, and it could not be made "
+            f"the database ({shown(url)}) needs PostgreSQL's extension pg_trgm for searches, and creating it failed "
             f"({first_line(error.orig or error)}); let an administrator run CREATE EXTENSION pg_trgm there"
         ) from error
