@@ -1,11 +1,11 @@
-import { ActionIcon, Button, Group, Loader, Menu, Text } from '@mantine/core';
+import { ActionIcon, Button, Menu, Text } from '@mantine/core';
 import { useQuery, useQueryClient } from '@tanstack/react-query';
 import { useState } from 'react';
 
 import { timeText } from '../files/format';
 import { ConfirmDialog } from '../shell/ConfirmDialog';
 import { DataRow, DataTable } from '../shell/DataTable';
-import { Failed } from '../shell/Failed';
+import { ListHead } from '../shell/ListHead';
 import { MoreIcon } from '../shell/icons';
 import { NewNamedDialog } from '../shell/NewNamedDialog';
 import { useTexts } from '../texts';
@@ -33,16 +33,11 @@ export function TenantList() {
       <Text size="sm" c="dimmed" mb="xs">
         {own.tenantsHint}
       </Text>
-      <Group gap="sm" mb="xs">
-        <Text size="sm" c="dimmed" role="status">
-          {found.isSuccess && own.tenants(tenants.length)}
-        </Text>
+      <ListHead found={found} countText={own.tenants(tenants.length)}>
         <Button size="xs" className="beside" onClick={() => setOpen({ kind: 'new' })}>
           {own.createTenant}
         </Button>
-      </Group>
-      <Failed error={found.error} onRetry={() => void found.refetch()} />
-      {found.isPending && <Loader aria-label={texts.app.loading} />}
+      </ListHead>
       {tenants.length > 0 && (
         <DataTable label={own.parts.tenants} columns={Object.values(own.tenantColumns)}>
           {tenants.map(({ name, description = '', administrators = [], accounts, buckets, created_at: made }) => (
