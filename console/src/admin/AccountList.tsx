@@ -1,4 +1,4 @@
-import { ActionIcon, Badge, Button, Group, Menu } from '@mantine/core';
+import { Badge, Button, Group, Menu } from '@mantine/core';
 import { useQuery, useQueryClient } from '@tanstack/react-query';
 import { useState } from 'react';
 
@@ -8,8 +8,8 @@ import type { Account } from '../session/session';
 import { ConfirmDialog } from '../shell/ConfirmDialog';
 import { DataRow, DataTable } from '../shell/DataTable';
 import { ListHead } from '../shell/ListHead';
-import { MoreIcon } from '../shell/icons';
 import { useNotices } from '../shell/notices';
+import { RowMenu } from '../shell/RowMenu';
 import { useTexts } from '../texts';
 import { AccessDialog } from './AccessDialog';
 import { ACCOUNTS_KEY, change, type Change, dropSecondFactor, type User } from './accounts';
@@ -113,16 +113,9 @@ function AccountRow({ user, isMe, ask, set }: RowProps) {
         timeText(user.created_at, texts.locale),
       ]}
       actions={
-        <Menu position="bottom-end" withInitialFocusPlaceholder={false} portalProps={{ target: '#menus' }}>
-          <Menu.Target>
-            <ActionIcon variant="subtle" color="gray" aria-label={texts.files.more(name)}>
-              <MoreIcon />
-            </ActionIcon>
-          </Menu.Target>
-          <Menu.Dropdown>
-            <AccountItems user={user} isMe={isMe} ask={ask} set={set} />
-          </Menu.Dropdown>
-        </Menu>
+        <RowMenu name={name}>
+          <AccountItems user={user} isMe={isMe} ask={ask} set={set} />
+        </RowMenu>
       }
     />
   );

@@ -1,4 +1,4 @@
-import { ActionIcon, Button, Menu, Text } from '@mantine/core';
+import { Button, Menu, Text } from '@mantine/core';
 import { useQuery, useQueryClient } from '@tanstack/react-query';
 import { useState } from 'react';
 
@@ -6,16 +6,15 @@ import { timeText } from '../files/format';
 import { ConfirmDialog } from '../shell/ConfirmDialog';
 import { DataRow, DataTable } from '../shell/DataTable';
 import { ListHead } from '../shell/ListHead';
-import { MoreIcon } from '../shell/icons';
 import { NewNamedDialog } from '../shell/NewNamedDialog';
+import { RowMenu } from '../shell/RowMenu';
 import { useTexts } from '../texts';
 import { NewAccountDialog } from './AccountDialogs';
 import { QuotaDialog } from './QuotaDialog';
 import { createTenant, deleteTenant, listTenants, TENANTS_KEY } from './tenants';
 import { useAdminTexts } from './texts';
 
-type Question = 'administrator' | 'quotas' | 'delete';
-type Open = { kind: 'new' } | { kind: Question; name: string };
+type Open = { kind: 'new' } | { kind: 'administrator' | 'quotas' | 'delete'; name: string };
 
 /** The tenants, and what an administrator of the cluster can do with each. */
 export function TenantList() {
@@ -51,7 +50,15 @@ export function TenantList() {
                 number.format(buckets),
                 timeText(made, texts.locale),
               ]}
-              actions={<TenantMenu name={name} ask={(kind) => setOpen({ kind, name })} />}
+              actions={
+                <RowMenu name={name}>
+                  <Menu.Item onClick={() => setOpen({ kind: 'administrator', name })}>{own.newAdministrator}</Menu.Item>
+                  <Menu.Item onClick={() => setOpen({ kind: 'quotas', name })}>{own.quotas}</Menu.Item>
+                  <Menu.Item className="danger" onClick={() => setOpen({ kind: 'delete', name })}>
+                    {own.remove} …
+                  </Menu.Item>
+                </RowMenu>
+              }
             />
           ))}
         </DataTable>
@@ -92,26 +99,5 @@ export function TenantList() {
         />
       )}
     </>
-  );
-}
-
-function TenantMenu({ name, ask }: { name: string; ask: (question: Question) => void }) {
-  const texts = useTexts();
-  const own = useAdminTexts();
-  return (
-    <Menu position="bottom-end" withInitialFocusPlaceholder={false} portalProps={{ target: '#menus' }}>
-      <Menu.Target>
-        <ActionIcon variant="subtle" color="gray" aria-label={texts.files.more(name)}>
-          <MoreIcon />
-        </ActionIcon>
-      </Menu.Target>
-      <Menu.Dropdown>
-        <Menu.Item onClick={() => ask('administrator')}>{own.newAdministrator}</Menu.Item>
-        <Menu.Item onClick={() => ask('quotas')}>{own.quotas}</Menu.Item>
-        <Menu.Item className="danger" onClick={() => ask('delete')}>
-          {own.remove} …
-        </Menu.Item>
-      </Menu.Dropdown>
-    </Menu>
   );
 }
