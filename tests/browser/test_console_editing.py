@@ -35,7 +35,7 @@ def test_text_is_edited_by_one_person_at_a_time(open_page: OpenPage, cluster: Cl
 
     field.fill("one\ntwo\nthree\n")
     field.press("Control+s")
-    first.page.get_by_text("“memo.txt” is saved.").wait_for()
+    first.page.get_by_text("“memo.txt” has been saved.").wait_for()
     stored = session.get(file, timeout=60)
     assert stored.content == b"one\r\ntwo\r\nthree\r\n"
     assert {name: stored.headers[name] for name in kept} == kept
@@ -73,7 +73,7 @@ def test_a_lost_lock_is_said_and_loses_no_text(open_page: OpenPage, cluster: Clu
     assert session.get(file, timeout=60).content == b"eggs\n"
     person.page.get_by_role("button", name="Keep my text").click()
     person.page.get_by_role("button", name="Save", exact=True).click()
-    person.page.get_by_text("“list.txt” is saved.").wait_for()
+    person.page.get_by_text("“list.txt” has been saved.").wait_for()
     assert session.get(file, timeout=60).content == b"milk\nbread\n"
 
 

@@ -275,7 +275,7 @@ def test_a_bucket_gets_lifecycle_rules(open_page: OpenPage, cluster: ClusterHarn
     dialog.get_by_text("Files are deleted 10 days after they were written.").wait_for()
     dialog.get_by_role("button", name="New rule").click()
     form.get_by_label("Remove older versions after (days)").fill("1")
-    form.get_by_label("But keep so many").fill("3")
+    form.get_by_label("But keep this many").fill("3")
     form.get_by_role("button", name="Save").click()
     dialog.get_by_text("Older versions are removed 1 day after they were replaced, except the newest 3.").wait_for()
     dialog.get_by_role("button", name="Switch off: All files").click()

@@ -1,4 +1,4 @@
-import { ActionIcon, Badge, Button, Group, Loader, Menu, Text } from '@mantine/core';
+import { Badge, Button, Group, Menu } from '@mantine/core';
 import { useQuery, useQueryClient } from '@tanstack/react-query';
 import { useState } from 'react';
 
@@ -7,10 +7,9 @@ import { timeText } from '../files/format';
 import type { Account } from '../session/session';
 import { ConfirmDialog } from '../shell/ConfirmDialog';
 import { DataRow, DataTable } from '../shell/DataTable';
-import { Failed } from '../shell/Failed';
-import { FilterField } from '../shell/FilterField';
-import { MoreIcon } from '../shell/icons';
+import { ListHead } from '../shell/ListHead';
 import { useNotices } from '../shell/notices';
+import { RowMenu } from '../shell/RowMenu';
 import { useTexts } from '../texts';
 import { AccessDialog } from './AccessDialog';
 import { ACCOUNTS_KEY, change, type Change, dropSecondFactor, type User } from './accounts';
@@ -23,7 +22,6 @@ type Open = { kind: 'new' } | { kind: Question; user: User };
 
 /** Every account, and what an administrator can do with each. */
 export function AccountList({ account }: { account: Account }) {
-  const texts = useTexts();
   const own = useAdminTexts();
   const { complain } = useNotices();
   const cache = useQueryClient();
@@ -36,17 +34,15 @@ export function AccountList({ account }: { account: Account }) {
   const close = () => setOpen(undefined);
   return (
     <>
-      <Group gap="sm" mb="xs">
-        <FilterField label={own.filter} value={filter} onChange={setFilter} />
-        <Text size="sm" c="dimmed" role="status">
-          {found.isSuccess && own.count(users.length)}
-        </Text>
+      <ListHead
+        found={found}
+        countText={own.count(users.length)}
+        filter={{ label: own.filter, value: filter, onChange: setFilter }}
+      >
         <Button size="xs" className="beside" onClick={() => setOpen({ kind: 'new' })}>
           {own.create}
         </Button>
-      </Group>
-      <Failed error={found.error} onRetry={() => void found.refetch()} />
-      {found.isPending && <Loader aria-label={texts.app.loading} />}
+      </ListHead>
       {users.length > 0 && (
         <DataTable label={own.parts.accounts} columns={Object.values(own.columns)}>
           {users.map((user) => (
@@ -117,16 +113,9 @@ function AccountRow({ user, isMe, ask, set }: RowProps) {
         timeText(user.created_at, texts.locale),
       ]}
       actions={
-        <Menu position="bottom-end" withInitialFocusPlaceholder={false} portalProps={{ target: '#menus' }}>
-          <Menu.Target>
-            <ActionIcon variant="subtle" color="gray" aria-label={texts.files.more(name)}>
-              <MoreIcon />
-            </ActionIcon>
-          </Menu.Target>
-          <Menu.Dropdown>
-            <AccountItems user={user} isMe={isMe} ask={ask} set={set} />
-          </Menu.Dropdown>
-        </Menu>
+        <RowMenu name={name}>
+          <AccountItems user={user} isMe={isMe} ask={ask} set={set} />
+        </RowMenu>
       }
     />
   );

@@ -1,12 +1,11 @@
-import { Button, Group, Loader, Text } from '@mantine/core';
+import { Button } from '@mantine/core';
 import { useInfiniteQuery } from '@tanstack/react-query';
 import { useEffect, useState } from 'react';
 
 import { api, data } from '../api/client';
 import { timeText } from '../files/format';
 import { DataRow, DataTable } from '../shell/DataTable';
-import { Failed } from '../shell/Failed';
-import { FilterField } from '../shell/FilterField';
+import { ListHead } from '../shell/ListHead';
 import { useTexts } from '../texts';
 import { useAdminTexts } from './texts';
 
@@ -27,17 +26,15 @@ export function AuditList() {
   });
   return (
     <>
-      <Group gap="sm" mb="xs">
-        <FilterField label={own.filterEvents} value={filter} onChange={setFilter} />
-        <Text size="sm" c="dimmed" role="status">
-          {found.isSuccess && own.events(events.length)}
-        </Text>
+      <ListHead
+        found={found}
+        countText={own.events(events.length)}
+        filter={{ label: own.filterEvents, value: filter, onChange: setFilter }}
+      >
         <Button size="xs" variant="default" loading={found.isFetching} onClick={() => void found.refetch()}>
           {own.refresh}
         </Button>
-      </Group>
-      <Failed error={found.error} onRetry={() => void found.refetch()} />
-      {found.isPending && <Loader aria-label={texts.app.loading} />}
+      </ListHead>
       {events.length > 0 && (
         <DataTable label={own.parts.audit} columns={Object.values(own.eventColumns)}>
           {events.slice(0, most).map(({ id, at, kind, account, subject = '', address = '', detail = '' }) => (

@@ -1,21 +1,20 @@
-import { ActionIcon, Button, Group, Loader, Menu, Text } from '@mantine/core';
+import { Button, Menu, Text } from '@mantine/core';
 import { useQuery, useQueryClient } from '@tanstack/react-query';
 import { useState } from 'react';
 
 import { timeText } from '../files/format';
 import { ConfirmDialog } from '../shell/ConfirmDialog';
 import { DataRow, DataTable } from '../shell/DataTable';
-import { Failed } from '../shell/Failed';
-import { MoreIcon } from '../shell/icons';
+import { ListHead } from '../shell/ListHead';
 import { NewNamedDialog } from '../shell/NewNamedDialog';
+import { RowMenu } from '../shell/RowMenu';
 import { useTexts } from '../texts';
 import { NewAccountDialog } from './AccountDialogs';
 import { QuotaDialog } from './QuotaDialog';
 import { createTenant, deleteTenant, listTenants, TENANTS_KEY } from './tenants';
 import { useAdminTexts } from './texts';
 
-type Question = 'administrator' | 'quotas' | 'delete';
-type Open = { kind: 'new' } | { kind: Question; name: string };
+type Open = { kind: 'new' } | { kind: 'administrator' | 'quotas' | 'delete'; name: string };
 
 /** The tenants, and what an administrator of the cluster can do with each. */
 export function TenantList() {
@@ -33,16 +32,11 @@ export function TenantList() {
       <Text size="sm" c="dimmed" mb="xs">
         {own.tenantsHint}
       </Text>
-      <Group gap="sm" mb="xs">
-        <Text size="sm" c="dimmed" role="status">
-          {found.isSuccess && own.tenants(tenants.length)}
-        </Text>
+      <ListHead found={found} countText={own.tenants(tenants.length)}>
         <Button size="xs" className="beside" onClick={() => setOpen({ kind: 'new' })}>
           {own.createTenant}
         </Button>
-      </Group>
-      <Failed error={found.error} onRetry={() => void found.refetch()} />
-      {found.isPending && <Loader aria-label={texts.app.loading} />}
+      </ListHead>
       {tenants.length > 0 && (
         <DataTable label={own.parts.tenants} columns={Object.values(own.tenantColumns)}>
           {tenants.map(({ name, description = '', administrators = [], accounts, buckets, created_at: made }) => (
@@ -56,7 +50,15 @@ export function TenantList() {
                 number.format(buckets),
                 timeText(made, texts.locale),
               ]}
-              actions={<TenantMenu name={name} ask={(kind) => setOpen({ kind, name })} />}
+              actions={
+                <RowMenu name={name}>
+                  <Menu.Item onClick={() => setOpen({ kind: 'administrator', name })}>{own.newAdministrator}</Menu.Item>
+                  <Menu.Item onClick={() => setOpen({ kind: 'quotas', name })}>{own.quotas}</Menu.Item>
+                  <Menu.Item className="danger" onClick={() => setOpen({ kind: 'delete', name })}>
+                    {own.remove} …
+                  </Menu.Item>
+                </RowMenu>
+              }
             />
           ))}
         </DataTable>
@@ -97,26 +99,5 @@ export function TenantList() {
         />
       )}
     </>
-  );
-}
-
-function TenantMenu({ name, ask }: { name: string; ask: (question: Question) => void }) {
-  const texts = useTexts();
-  const own = useAdminTexts();
-  return (
-    <Menu position="bottom-end" withInitialFocusPlaceholder={false} portalProps={{ target: '#menus' }}>
-      <Menu.Target>
-        <ActionIcon variant="subtle" color="gray" aria-label={texts.files.more(name)}>
-          <MoreIcon />
-        </ActionIcon>
-      </Menu.Target>
-      <Menu.Dropdown>
-        <Menu.Item onClick={() => ask('administrator')}>{own.newAdministrator}</Menu.Item>
-        <Menu.Item onClick={() => ask('quotas')}>{own.quotas}</Menu.Item>
-        <Menu.Item className="danger" onClick={() => ask('delete')}>
-          {own.remove} …
-        </Menu.Item>
-      </Menu.Dropdown>
-    </Menu>
   );
 }

@@ -50,6 +50,16 @@ export async function data<T>(reply: Promise<{ data?: T; error?: unknown; respon
   return answered.data as T;
 }
 
+/** The reply with a file's bytes. Throws a Failure, also when the proxy cannot be reached. */
+export function bytes(address: string, request?: RequestInit): Promise<Response> {
+  return data(replied(fetch(address, request)));
+}
+
+async function replied(asked: Promise<Response>) {
+  const response = await asked;
+  return { response, data: response, error: response.ok ? undefined : await response.json().catch(() => undefined) };
+}
+
 /** The address of a file's content. Each part of the path is encoded, and the slashes stay. */
 export function fileAddress(bucket: string, path: string, version?: string): string {
   const encoded = path.split('/').map(encodeURIComponent).join('/');

@@ -1,5 +1,5 @@
 // Loads and saves the text of a file with what must stay: its content type and its metadata.
-import { CSRF_HEADER, csrfToken, data, fileAddress } from '../api/client';
+import { bytes, CSRF_HEADER, csrfToken, fileAddress } from '../api/client';
 import { decoded, encoded, MOST_BYTES, type Text } from './text';
 
 export interface Content extends Text {
@@ -14,7 +14,7 @@ export class NoText extends Error {}
 
 /** Load a file's current text. Throws a Failure, or NoText. */
 export async function load(bucket: string, path: string, signal: AbortSignal): Promise<Content> {
-  const reply = await ask(fileAddress(bucket, path), { signal, cache: 'no-store' });
+  const reply = await bytes(fileAddress(bucket, path), { signal, cache: 'no-store' });
   if (Number(reply.headers.get('Content-Length') ?? 0) > MOST_BYTES) {
     await reply.body?.cancel();
     throw new NoText();
@@ -44,16 +44,6 @@ export async function save(
     ...(lock.release && { 'X-Lockstep-Release-Lock': 'true' }),
     ...(content.metadata && { 'X-Lockstep-Metadata': content.metadata }),
   };
-  const reply = await ask(fileAddress(bucket, path), { method: 'PUT', headers, body: encoded(content) });
+  const reply = await bytes(fileAddress(bucket, path), { method: 'PUT', headers, body: encoded(content) });
   return `"${reply.headers.get('X-Lockstep-Digest') ?? ''}"`;
-}
-
-/** The reply with a file's bytes. Throws a Failure. */
-function ask(address: string, request: RequestInit): Promise<Response> {
-  return data(replied(fetch(address, request)));
-}
-
-async function replied(asked: Promise<Response>) {
-  const response = await asked;
-  return { response, data: response, error: response.ok ? undefined : await response.json().catch(() => undefined) };
 }

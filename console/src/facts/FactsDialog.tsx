@@ -3,6 +3,7 @@ import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
 import { type FormEvent, useState } from 'react';
 
 import { api, data } from '../api/client';
+import type { Entry } from '../files/entries';
 import { Dialog } from '../shell/Dialog';
 import { CloseDialogButton, DialogButtons } from '../shell/DialogButtons';
 import { Failed } from '../shell/Failed';
@@ -13,13 +14,13 @@ import { type Facts, factsChange, type FactsChange, MOST_TAGS, type Tag, tagProb
 
 interface Props {
   bucket: string;
-  path: string;
+  entry: Entry;
   canChange: boolean;
   onClose: () => void;
 }
 
 /** A file's description and tags, to be changed, and what its writer stored with it. */
-export function FactsDialog({ bucket, path, canChange, onClose }: Props) {
+export function FactsDialog({ bucket, entry: { name, path }, canChange, onClose }: Props) {
   const texts = useTexts();
   const { say } = useNotices();
   const cache = useQueryClient();
@@ -41,7 +42,6 @@ export function FactsDialog({ bucket, path, canChange, onClose }: Props) {
       onClose();
     },
   });
-  const name = path.slice(path.lastIndexOf('/') + 1);
   return (
     <Dialog title={texts.facts.title(name)} onClose={onClose} size="lg">
       <Failed error={found.error} onRetry={() => void found.refetch()} />

@@ -8,6 +8,7 @@ import { timeText } from '../files/format';
 import { choices } from '../shell/choices';
 import { ConfirmDialog } from '../shell/ConfirmDialog';
 import { Dialog } from '../shell/Dialog';
+import { CloseDialogButton } from '../shell/DialogButtons';
 import { Failed } from '../shell/Failed';
 import { useTexts } from '../texts';
 
@@ -98,14 +99,11 @@ export function BucketDialog({ bucket, open, onClose }: Props) {
             {texts.buckets.policy}
           </Button>
         </Group>
-        <Group justify="space-between" mt="sm">
+        <CloseDialogButton onClose={onClose}>
           <Button color="red" variant="light" onClick={() => setIsDeleting(true)}>
             {texts.buckets.delete}
           </Button>
-          <Button onClick={onClose} data-autofocus>
-            {texts.app.close}
-          </Button>
-        </Group>
+        </CloseDialogButton>
       </Stack>
     </Dialog>
   );

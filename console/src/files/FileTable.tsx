@@ -1,10 +1,10 @@
-import { ActionIcon, Menu } from '@mantine/core';
 import { useVirtualizer } from '@tanstack/react-virtual';
 import { type KeyboardEvent, type MouseEvent, type ReactNode, useEffect, useRef } from 'react';
 
 import { fileAddress } from '../api/client';
-import { FileIcon, FolderIcon, MoreIcon } from '../shell/icons';
+import { FileIcon, FolderIcon } from '../shell/icons';
 import { PlaceLink } from '../shell/PlaceLink';
+import { RowMenu } from '../shell/RowMenu';
 import { useTexts } from '../texts';
 import { isPackable } from './archives';
 import { type Column, type Entry, nextOrder, type Order } from './entries';
@@ -189,14 +189,7 @@ function Row({ bucket, entry, badge, menu }: RowProps) {
         {entry.author}
       </div>
       <div role="cell" className="cell-actions">
-        <Menu position="bottom-end" withInitialFocusPlaceholder={false} portalProps={{ target: '#menus' }}>
-          <Menu.Target>
-            <ActionIcon variant="subtle" color="gray" aria-label={texts.files.more(entry.name)}>
-              <MoreIcon />
-            </ActionIcon>
-          </Menu.Target>
-          <Menu.Dropdown>{menu(entry)}</Menu.Dropdown>
-        </Menu>
+        <RowMenu name={entry.name}>{menu(entry)}</RowMenu>
       </div>
     </>
   );

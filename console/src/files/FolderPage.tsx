@@ -166,7 +166,7 @@ export function FolderPage({ account, bucket, folder }: Props) {
       )}
       {dialog?.kind === 'facts' && (
         <Suspense>
-          <FactsDialog bucket={bucket} path={dialog.entry.path} canChange={canWrite} onClose={() => setDialog(undefined)} />
+          <FactsDialog {...dialog} bucket={bucket} canChange={canWrite} onClose={() => setDialog(undefined)} />
         </Suspense>
       )}
       {dialog?.kind === 'versions' && (

@@ -1,6 +1,6 @@
-import { describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 
-import { archiveAddress, nameInAddress, toggled } from './archives';
+import { archiveAddress, download, nameInAddress, toggled } from './archives';
 import { entriesOf } from './entries';
 
 const entries = entriesOf(
@@ -47,5 +47,36 @@ describe('a selection', () => {
   it('takes all entries between two clicks, but none that may not be read', () => {
     expect(toggled(chosen([0]), entries, 3, 0)).toEqual(chosen([0, 1, 2]));
     expect(toggled(chosen([0, 1, 2]), entries, 0, 2)).toEqual(new Set());
+  });
+});
+
+describe('the download of a zip file', () => {
+  const link = { href: '', click: vi.fn() };
+  const asked = vi.fn();
+  beforeEach(() => {
+    vi.resetAllMocks();
+    vi.stubGlobal('document', { createElement: () => link });
+    vi.stubGlobal('fetch', asked);
+  });
+  afterEach(() => void vi.unstubAllGlobals());
+
+  it('is the browser’s, once the proxy would send it', async () => {
+    asked.mockResolvedValueOnce(new Response());
+    await download('/zip');
+    expect(asked.mock.calls).toEqual([['/zip', { method: 'HEAD' }]]);
+    expect([link.href, link.click.mock.calls.length]).toEqual(['/zip', 1]);
+  });
+
+  it('is refused with the reason, which HEAD does not have', async () => {
+    asked.mockResolvedValueOnce(new Response(null, { status: 413 }));
+    asked.mockResolvedValueOnce(Response.json({ code: 'too_large', detail: 'too much' }, { status: 413 }));
+    await expect(download('/zip')).rejects.toMatchObject({ problem: { status: 413, code: 'too_large' } });
+    expect(link.click).not.toHaveBeenCalled();
+  });
+
+  it('fails without a proxy', async () => {
+    asked.mockRejectedValue(new TypeError('no network'));
+    await expect(download('/zip')).rejects.toMatchObject({ problem: { code: 'unreachable' } });
+    expect(link.click).not.toHaveBeenCalled();
   });
 });

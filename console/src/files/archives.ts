@@ -1,5 +1,5 @@
 // A selection of a folder, and the zip file of it that the proxy makes.
-import { failure } from '../api/failure';
+import { bytes } from '../api/client';
 import { type Entry } from './entries';
 
 /** As many names as an address takes. */
@@ -36,14 +36,10 @@ export function toggled(chosen: ReadonlySet<string>, entries: readonly Entry[], 
   return result;
 }
 
-/** Have the browser save the file at an address. Throws a Failure if the proxy refuses it: a browser would only say that it failed. */
+/** Have the browser save the file at an address. Throws a Failure for a refusal, of which a browser would not give the reason. */
 export async function download(address: string): Promise<void> {
-  const asked = await fetch(address, { method: 'HEAD' }).catch(() => undefined);
-  if (!asked) throw failure(0, undefined);
-  if (!asked.ok) {
-    const refused = await fetch(address);
-    throw failure(refused.status, await refused.json().catch(() => undefined));
-  }
+  // The reply to HEAD has no body that says why.
+  await bytes(address, { method: 'HEAD' }).catch(async () => (await bytes(address)).body?.cancel());
   const link = document.createElement('a');
   link.href = address;
   link.download = '';

@@ -1,4 +1,4 @@
-import { Button, Group, Loader, Text } from '@mantine/core';
+import { Button, Group, Text } from '@mantine/core';
 import { useQuery, useQueryClient } from '@tanstack/react-query';
 import { useState } from 'react';
 
@@ -6,8 +6,7 @@ import { timeText } from '../files/format';
 import type { Account } from '../session/session';
 import { ConfirmDialog } from '../shell/ConfirmDialog';
 import { DataRow, DataTable } from '../shell/DataTable';
-import { Failed } from '../shell/Failed';
-import { FilterField } from '../shell/FilterField';
+import { ListHead } from '../shell/ListHead';
 import { NewNamedDialog } from '../shell/NewNamedDialog';
 import { useTexts } from '../texts';
 import { createGroup, deleteGroup, GROUPS_KEY, listGroups } from './groups';
@@ -32,19 +31,17 @@ export function GroupList({ account }: { account: Account }) {
       <Text size="sm" c="dimmed" mb="xs">
         {own.hint}
       </Text>
-      <Group gap="sm" mb="xs">
-        <FilterField label={own.filter} value={filter} onChange={setFilter} />
-        <Text size="sm" c="dimmed" role="status">
-          {found.isSuccess && own.count(groups.length)}
-        </Text>
+      <ListHead
+        found={found}
+        countText={own.count(groups.length)}
+        filter={{ label: own.filter, value: filter, onChange: setFilter }}
+      >
         {account.administers && (
           <Button size="xs" className="beside" onClick={() => setOpen({ kind: 'new' })}>
             {own.create}
           </Button>
         )}
-      </Group>
-      <Failed error={found.error} onRetry={() => void found.refetch()} />
-      {found.isPending && <Loader aria-label={texts.app.loading} />}
+      </ListHead>
       {groups.length > 0 && (
         <DataTable label={own.title} columns={Object.values(own.columns)}>
           {groups.map(({ name, description = '', members, role, created_at: made }) => (

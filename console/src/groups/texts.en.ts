@@ -20,7 +20,7 @@ export const en = {
   manage: 'Members',
   manageOne: (name: string) => `Members: ${name}`,
   membersTitle: (name: string) => `Members of “${name}”`,
-  managersHint: 'A manager also decides who is in the group. What the group may do applies to a new member at once.',
+  managersHint: 'A manager can also add and remove members. A new member may at once do what the group may do.',
   noMembers: 'Nobody is in this group yet.',
   account: 'Account',
   role: 'Role',

@@ -4,6 +4,7 @@ import { useState } from 'react';
 
 import { api, data } from '../api/client';
 import { Dialog } from '../shell/Dialog';
+import { CloseDialogButton } from '../shell/DialogButtons';
 import { Failed } from '../shell/Failed';
 import { useTexts } from '../texts';
 import { aboutText, actionTexts, type Rule, withRule } from './lifecycle';
@@ -66,14 +67,11 @@ export function LifecycleDialog({ bucket, onClose }: { bucket: string; onClose: 
             ))}
           </ul>
         )}
-        <Group justify="space-between">
+        <CloseDialogButton onClose={onClose}>
           <Button variant="default" disabled={!found.isSuccess} onClick={() => setEditing({ rule: undefined })}>
             {own.add}
           </Button>
-          <Button onClick={onClose} data-autofocus>
-            {texts.app.close}
-          </Button>
-        </Group>
+        </CloseDialogButton>
       </Stack>
     </Dialog>
   );

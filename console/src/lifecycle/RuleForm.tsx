@@ -3,6 +3,7 @@ import { type FormEvent, useState } from 'react';
 
 import { DialogButtons } from '../shell/DialogButtons';
 import { Failed } from '../shell/Failed';
+import { NameField } from '../shell/NameField';
 import { useTexts } from '../texts';
 import { hasOtherAction, NO_WISH, problemsOf, type Rule, ruleOf, type Wish, wishOf } from './lifecycle';
 import { useLifecycleTexts } from './texts';
@@ -34,14 +35,12 @@ export function RuleForm({ before, error, isBusy, save, onClose }: Props) {
   return (
     <form onSubmit={submit}>
       <Stack gap="sm">
-        <TextInput
+        <NameField
           label={own.prefix}
           description={own.prefixHint}
           value={wish.prefix}
-          onChange={(event) => set('prefix', event.currentTarget.value)}
-          autoCapitalize="none"
-          autoComplete="off"
-          spellCheck={false}
+          onChange={(prefix) => set('prefix', prefix)}
+          required={false}
           maxLength={1024}
           data-autofocus
         />

@@ -17,7 +17,7 @@ export const de: LifecycleTexts = {
   dropsMarkers: 'Löschmarken ohne ältere Versionen werden entfernt.',
   removesOld: (count, kept) =>
     `Ältere Versionen werden ${tage(count)} nach ihrer Ablösung entfernt${kept > 0 ? `, außer den neuesten ${kept}` : ''}.`,
-  aborts: (count) => `Unfertige Multipart-Uploads werden ${tage(count)} nach ihrem Beginn aufgegeben.`,
+  aborts: (count) => `Unfertige Multipart-Uploads werden ${tage(count)} nach ihrem Beginn abgebrochen.`,
   off: 'abgeschaltet',
   add: 'Neue Regel',
   edit: 'Ändern',
@@ -30,7 +30,7 @@ export const de: LifecycleTexts = {
   expireDays: 'Dateien löschen nach (Tagen)',
   noncurrentDays: 'Ältere Versionen entfernen nach (Tagen)',
   keepNewer: 'Aber so viele der neuesten älteren Versionen behalten',
-  abortDays: 'Unfertige Uploads aufgeben nach (Tagen)',
+  abortDays: 'Unfertige Uploads abbrechen nach (Tagen)',
   emptyHint: 'Ein leeres Feld: nicht durch diese Regel.',
   problems: {
     days: 'Eine ganze Zahl von Tagen ab 1 eingeben oder leer lassen.',

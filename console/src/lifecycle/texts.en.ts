@@ -2,8 +2,8 @@ const days = (count: number) => `${count} ${count === 1 ? 'day' : 'days'}`;
 
 export const en = {
   title: (bucket: string) => `Lifecycle of “${bucket}”`,
-  hint: 'Rules that delete files and older versions by themselves. They also apply to what is there already. Where versions are kept, a deleted file goes to the trash.',
-  none: 'There are no rules: nothing is deleted by itself.',
+  hint: 'Rules that delete files and older versions automatically. They also apply to files that are already there. Where versions are kept, a deleted file goes to the trash.',
+  none: 'There are no rules: nothing is deleted automatically.',
   rules: 'Rules',
   everything: 'All files',
   below: (prefix: string) => `Below “${prefix}”`,
@@ -15,7 +15,7 @@ export const en = {
   dropsMarkers: 'Delete markers without older versions are removed.',
   removesOld: (count: number, kept: number) =>
     `Older versions are removed ${days(count)} after they were replaced${kept > 0 ? `, except the newest ${kept}` : ''}.`,
-  aborts: (count: number) => `Unfinished multipart uploads are given up after ${days(count)}.`,
+  aborts: (count: number) => `Unfinished multipart uploads are aborted after ${days(count)}.`,
   off: 'switched off',
   add: 'New rule',
   edit: 'Change',
@@ -27,13 +27,13 @@ export const en = {
   prefixHint: 'Such as logs/. Leave it empty for all files.',
   expireDays: 'Delete files after (days)',
   noncurrentDays: 'Remove older versions after (days)',
-  keepNewer: 'But keep so many of the newest older versions',
-  abortDays: 'Give up unfinished uploads after (days)',
-  emptyHint: 'An empty field: not by this rule.',
+  keepNewer: 'But keep this many of the newest older versions',
+  abortDays: 'Abort unfinished uploads after (days)',
+  emptyHint: 'Leave a field empty if the rule should not do that.',
   problems: {
     days: 'Enter a whole number of days from 1, or leave this empty.',
     newer: 'Enter a whole number from 1 to 100, or leave this empty.',
-    newerAlone: 'This needs a number of days for older versions.',
+    newerAlone: 'This also needs a number of days for older versions.',
     nothing: 'Enter at least one number of days.',
   },
 };

@@ -1,4 +1,5 @@
 import { Button, Group } from '@mantine/core';
+import type { ReactNode } from 'react';
 
 import { useTexts } from '../texts';
 
@@ -35,11 +36,12 @@ export function DialogButtons({ action, onAction, onCancel, isBusy, isDisabled =
   );
 }
 
-/** The last line of a dialog with nothing left to ask. */
-export function CloseDialogButton({ onClose }: { onClose: () => void }) {
+/** The last line of a dialog with nothing left to ask. `children` stand at its other end. */
+export function CloseDialogButton({ onClose, children }: { onClose: () => void; children?: ReactNode }) {
   const texts = useTexts();
   return (
-    <Group justify="flex-end" mt="lg">
+    <Group justify={children ? 'space-between' : 'flex-end'} mt="lg">
+      {children}
       <Button onClick={onClose} data-autofocus>
         {texts.app.close}
       </Button>

@@ -5,7 +5,7 @@ interface Props extends Omit<TextInputProps, 'value' | 'onChange'> {
   onChange: (value: string) => void;
 }
 
-/** A field for the exact name of an account or bucket: the browser neither corrects nor remembers it. */
+/** A field for an exact name, such as an account's or a folder's: the browser neither corrects nor remembers it. */
 export function NameField({ onChange, ...more }: Props) {
   return (
     <TextInput

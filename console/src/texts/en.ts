@@ -187,10 +187,10 @@ export const en = {
     valueHint: 'value',
     add: 'Add a tag',
     remove: (name: string) => `Remove the tag ${name}`,
-    problems: { noKey: 'A tag needs a name.', sameKey: 'There is a tag of this name.' },
+    problems: { noKey: 'A tag needs a name.', sameKey: 'Another tag already has this name.' },
     hiddenTags: 'You may not see the tags of this file.',
     hint: 'They can be changed without the lock. The file’s content and version stay.',
-    saved: (path: string) => `Saved: description and tags of “${path}”.`,
+    saved: (path: string) => `The description and tags of “${path}” have been saved.`,
   },
   edit: {
     edit: 'Edit the text',
@@ -198,7 +198,7 @@ export const en = {
     save: 'Save',
     saveAndClose: 'Save, close and release',
     discard: 'Discard changes',
-    saved: (name: string) => `“${name}” is saved.`,
+    saved: (name: string) => `“${name}” has been saved.`,
     hint: 'You have the lock. Ctrl+S saves. Leaving this page releases the lock.',
     unsaved: 'Not saved yet. If you leave this page, the text stays in this tab, and you keep the lock.',
     held: (who: string, since: string, until: string) =>

@@ -36,7 +36,6 @@ export function UsagePage({ account, bucket }: { account: Account; bucket: strin
     queryFn: () => data(api.GET('/api/v1/analytics/file-types', { params: { query } })),
   });
   const choosable = (buckets.data?.buckets ?? []).filter(({ owner }) => account.administers || owner === account.name);
-  const names = Object.fromEntries(choosable.map(({ name }) => [name, name]));
   const whole = account.administers ? own.allOfCluster : own.all;
   const found = storage.data;
   const asIs = (name: string) => name;
@@ -63,7 +62,7 @@ export function UsagePage({ account, bucket }: { account: Account; bucket: strin
             label={own.bucket}
             value={bucket}
             onChange={(event) => goTo({ page: 'usage', bucket: event.currentTarget.value })}
-            data={[{ value: '', label: whole }, ...choices(names)]}
+            data={[{ value: '', label: whole }, ...choosable.map(({ name }) => name)]}
           />
           <NativeSelect
             label={own.counted}
