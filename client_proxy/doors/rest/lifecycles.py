@@ -5,7 +5,6 @@ The rules are those of the S3 door, whose form they are stored in: either door r
 
 from __future__ import annotations
 
-import json
 import secrets
 from functools import partial
 from typing import Annotated, Any
@@ -13,6 +12,7 @@ from typing import Annotated, Any
 from msgspec import Meta
 
 from client_proxy.core.directory_calls import Directory
+from client_proxy.doors.rest.bucket_settings import BucketSetting
 from client_proxy.doors.rest.json_body import JsonBody
 from client_proxy.doors.rest.operation import Answer, Content, Operation
 from client_proxy.doors.rest.reply import json_reply
@@ -22,16 +22,9 @@ from lockstep_store.wire import errors
 from lockstep_store.wire.errors import BadRequest
 from lockstep_store.wire.file_facts import MAX_FILE_TAGS, check_tags
 from lockstep_store.wire.messages.base import Message, PathText
-from lockstep_store.wire.messages.s3 import (
-    BUCKET_SETTING,
-    PUT_BUCKET_SETTING,
-    BucketSettingRequest,
-    PutBucketSettingRequest,
-)
 
 _operation = partial(Operation, tag="Buckets", refusals=(errors.BadName, errors.Forbidden, errors.NotFound))
 _ONE = "/lifecycles/{bucket}"
-_SETTING = "lifecycle"
 MAX_RULES = 1000
 DAY_SECONDS = 86_400
 
@@ -82,7 +75,7 @@ class LifecycleRoutes:
     """The route /lifecycles."""
 
     def __init__(self, directory: Directory) -> None:
-        self._directory = directory
+        self._setting = BucketSetting(directory, "lifecycle")
 
     def operations(self) -> list[Operation]:
         return [
@@ -108,10 +101,8 @@ class LifecycleRoutes:
         ]
 
     def show(self, request: RestRequest) -> RawReply:
-        asked = BucketSettingRequest(request.access(), request.bucket(), _SETTING)
-        value = self._directory.call(BUCKET_SETTING, asked).value
-        stored = [] if value is None else json.loads(value)["Rules"]
-        return json_reply(LifecycleReply([read_rule(one) for one in stored]))
+        stored = self._setting.read(request) or {"Rules": []}
+        return json_reply(LifecycleReply([read_rule(rule) for rule in stored["Rules"]]))
 
     def set(self, request: RestRequest) -> RawReply:
         credential, bucket = request.access(), request.bucket()
@@ -121,8 +112,7 @@ class LifecycleRoutes:
             rule.id = rule.id or secrets.token_urlsafe(16)
         if len({rule.id for rule in rules}) < len(rules):
             raise BadRequest("two rules have the same id: leave the id of a new rule out")
-        value = json.dumps({"Rules": [stored_rule(rule) for rule in rules]}) if rules else None
-        self._directory.call(PUT_BUCKET_SETTING, PutBucketSettingRequest(credential, bucket, _SETTING, value))
+        self._setting.put(credential, bucket, {"Rules": [stored_rule(rule) for rule in rules]} if rules else None)
         return json_reply(LifecycleReply(rules))
 
 
