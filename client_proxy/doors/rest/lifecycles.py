@@ -1,6 +1,6 @@
-"""The routes for a bucket's lifecycle: rules that delete files and old versions by themselves, in a plain form.
+"""The routes for a bucket's lifecycle: the rules by which it deletes files and old versions, in a plain form.
 
-The rules are those of the S3 door, whose form they are stored in: either door reads what the other one set.
+They are stored in the form of the S3 door, so either door reads what the other one set.
 """
 
 from __future__ import annotations
@@ -33,34 +33,34 @@ Size = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 
 
 class LifecyclePlan(JsonBody):
-    """Which files a rule is about, and what it does to them. A rule does at least one thing.
+    """Which files a rule applies to, and what it does to them. A rule does at least one thing.
 
     A file has to meet every condition that is given. Where versions are kept, a file that expires goes to the trash.
     """
 
     id: Annotated[str, Meta(max_length=255)] = ""
-    """Given by the proxy if it is empty."""
+    """If it is empty, the proxy chooses one."""
     enabled: bool = True
     prefix: PathText = ""
     tags: Annotated[dict[str, str], Meta(max_length=MAX_FILE_TAGS)] = {}
     larger_than: Size | None = None
     smaller_than: Size | None = None
     expire_days: Days | None = None
-    """Delete files so many days after they were written."""
+    """Delete files this many days after they were written."""
     expire_at: Annotated[float, Meta(ge=0)] | None = None
     """Delete files at this time, a midnight in UTC; seconds since 1970."""
     noncurrent_days: Days | None = None
-    """Remove older versions so many days after they were replaced."""
+    """Remove older versions this many days after they were replaced."""
     keep_newer: Annotated[int, Meta(ge=1, le=100)] | None = None
-    """With `noncurrent_days`: keep so many of the newest older versions."""
+    """With `noncurrent_days`: keep this many of the newest older versions."""
     drop_markers: bool = False
     """Remove delete markers that are the last thing left of a file."""
     abort_uploads_days: Days | None = None
-    """Give up multipart uploads so many days after they were begun."""
+    """Abort multipart uploads this many days after they were begun."""
 
 
 class LifecycleBody(JsonBody):
-    """All rules of a bucket; without any, nothing is deleted by itself."""
+    """All rules of a bucket; without any, nothing is deleted automatically."""
 
     rules: Annotated[list[LifecyclePlan], Meta(max_length=MAX_RULES)]
 
@@ -94,7 +94,7 @@ class LifecycleRoutes:
                 template=_ONE,
                 handler=self.set,
                 summary="Replace the rules by which a bucket deletes files and old versions",
-                description="For its owner and administrators. The rules also apply to files that are there already.",
+                description="For its owner and administrators. The rules also apply to existing files.",
                 bodies=(Content(LifecycleBody),),
                 answers={200: Answer("The rules, each with its id.", Content(LifecycleReply))},
             ),
@@ -163,7 +163,7 @@ def stored_rule(rule: LifecyclePlan) -> dict[str, Any]:
 
 
 def read_rule(stored: dict[str, Any]) -> LifecyclePlan:
-    """The rule that S3's form, checked when it was stored, says."""
+    """The rule that is stored in S3's form, which was checked when it was set."""
     given: dict[str, Any] = stored.get("Filter") or stored
     condition: dict[str, Any] = given.get("And") or given
     tags = condition.get("Tags") or ([condition["Tag"]] if "Tag" in condition else [])
