@@ -7,7 +7,7 @@ import os
 import signal
 import ssl
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -121,12 +121,7 @@ def build(settings: Settings) -> Proxy:
     peer = PeerClient(identity, directory=settings.directory_url)
     leases, end_leases = _read_leases(peer, settings)
     directory = DirectoryClient(peer, settings.directory_url, leases=leases)
-    cache = Cache(
-        settings.data_dir / "cache",
-        Sealer(_cache_keys(settings.data_dir / "cache-keys.json")),
-        disk_bytes=settings.cache_bytes,
-        memory_bytes=settings.memory_bytes,
-    )
+    cache = _open_cache(settings)
     budget = BufferBudget()
     reader = BlobReader(peer, cache, directory.report_damaged, budget=budget)
     writer = BlobWriter(directory, Upload(peer), cache, budget=budget)
@@ -144,7 +139,7 @@ def build(settings: Settings) -> Proxy:
         limits=limits,
         trust=TrustFiles(settings.certs_dir),
     )
-    following, clock = _follow_the_cluster(settings, identity, directory, health), SystemClock()
+    clock = SystemClock()
     access_log = AccessLog(files, directory, clock.wall, clock.monotonic)
     s3 = create_door(
         files,
@@ -156,21 +151,29 @@ def build(settings: Settings) -> Proxy:
         list_shared=settings.s3_list_shared,
         limits=limits,
     )
-    logging_access = BackgroundJob("access log", access_log.step).start()
+    jobs = _follow_the_cluster(settings, identity, directory, health)
+    jobs.append(BackgroundJob("access log", access_log.step).start())
 
     def close() -> None:
         end_leases()
-        for job in following:
+        for job in jobs:
             job.stop()
-        logging_access.stop()
         access_log.flush()
         reader.close()
         peer.close()
         os.close(folder)
 
-    shares, webdav, lfs = (door(files, directory, limits=limits) for door in (ShareDoor, WebDavDoor, LfsDoor))
-    doors = _doors(settings, _api(settings, app, directory), s3, shares, {"dav": webdav, "lfs": lfs})
+    doors = _doors(settings, _api(settings, app, directory), s3, files, directory, limits)
     return Proxy(settings, identity, files, app, doors, close)
+
+
+def _open_cache(settings: Settings) -> Cache:
+    return Cache(
+        settings.data_dir / "cache",
+        Sealer(_cache_keys(settings.data_dir / "cache-keys.json")),
+        disk_bytes=settings.cache_bytes,
+        memory_bytes=settings.memory_bytes,
+    )
 
 
 def _api(settings: Settings, app: Wsgi, directory: DirectoryClient) -> Wsgi:
@@ -179,10 +182,26 @@ def _api(settings: Settings, app: Wsgi, directory: DirectoryClient) -> Wsgi:
     return CrossOrigin(api, settings.api_origins) if settings.api_origins else api
 
 
-def _doors(settings: Settings, api: Wsgi, s3: S3Door, shares: Wsgi, others: Mapping[str, Wsgi]) -> Doors:
+def _doors(
+    settings: Settings,
+    api: Wsgi,
+    s3: S3Door,
+    files: FileStore,
+    directory: DirectoryClient,
+    limits: RateLimits | None,
+) -> Doors:
     """All doors, the console's among them if it has a folder."""
-    console = None if settings.console is None else ConsoleDoor(settings.console)
-    return Doors(api, s3, shares, settings.s3_domain, console=console, others=others)
+    return Doors(
+        api,
+        s3,
+        ShareDoor(files, directory, limits=limits),
+        settings.s3_domain,
+        console=None if settings.console is None else ConsoleDoor(settings.console),
+        others={
+            "dav": WebDavDoor(files, directory, limits=limits),
+            "lfs": LfsDoor(files, directory, limits=limits),
+        },
+    )
 
 
 def _read_leases(peer: PeerClient, settings: Settings) -> tuple[ReadLeases | None, Callable[[], None]]:

@@ -12,6 +12,7 @@ from typing import Any
 from lockstep_store.wire.messages.s3 import signing_key
 
 BOUNDARY = "----the-boundary"
+FORM_TYPE = f"multipart/form-data; boundary={BOUNDARY}"
 FILE = b"the file\r\nand its second line\r\n"
 Field = tuple[str, str | bytes]
 

@@ -21,7 +21,7 @@ from lockstep_store.wire.messages.s3 import S3_PROOF_PREFIX
 from lockstep_store.wire.messages.s3_access import S3Access
 from tests.s3.calls import DENIED, code_in, refused
 from tests.s3.people import document, statement
-from tests.s3.post_forms import ANY_KEY, BOUNDARY, form
+from tests.s3.post_forms import ANY_KEY, FORM_TYPE, form
 from tests.s3.query.callers import ALL, Caller, account, allow, deny, new_name, policy, stocked_bucket
 from tests.s3.rig import ENDPOINT, REGION, S3Rig
 
@@ -188,7 +188,7 @@ def test_limits_hold_in_forms(owner: Caller, bucket: str) -> None:
         ):
             body = form([*fields.items(), ("file", b"content")])
             headers = {
-                "Content-Type": f"multipart/form-data; boundary={BOUNDARY}",
+                "Content-Type": FORM_TYPE,
                 "Content-Length": str(len(body)),
             }
             assert owner.rig.ask("POST", f"{ENDPOINT}/{bucket}", headers, body)[0] == expected

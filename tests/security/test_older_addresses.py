@@ -10,11 +10,10 @@ import pytest
 
 from client_proxy.doors.rest.older_addresses import OLDER_ADDRESSES, OlderAddress
 from tests.fakes.wsgi import Answer, ask
-from tests.s3.post_forms import BOUNDARY, FILE, form
+from tests.s3.post_forms import FILE, FORM_TYPE, form
 from tests.s3.rig import S3Rig
 from tests.security.identities import EVERYBODY, PASSWORD, Identities
 
-FORM_TYPE = f"multipart/form-data; boundary={BOUNDARY}"
 _numbers = itertools.count(1)
 
 

@@ -11,13 +11,13 @@ from botocore.exceptions import ClientError
 
 from tests.fakes.wsgi import ask
 from tests.s3.people import document, statement
-from tests.s3.post_forms import BOUNDARY, form
+from tests.s3.post_forms import FORM_TYPE, form
 from tests.security.people import Person
 
 CONTENT = b"what the policy is about"
 OID = hashlib.sha256(CONTENT).hexdigest()
 AGENT = "evil-client/1.0"
-FORM, FORM_TYPE = form([("file", b"x")], filename="new"), f"multipart/form-data; boundary={BOUNDARY}"
+FORM = form([("file", b"x")], filename="new")
 ALLOWED = [
     "s3:GetObject",
     "s3:GetObjectVersion",

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from tests.fakes.wsgi import Answer
-from tests.s3.post_forms import BOUNDARY, form
+from tests.s3.post_forms import FORM_TYPE, form
 from tests.s3.rig import S3Rig
 from tests.security.identities import (
     ADMINISTRATORS,
@@ -35,7 +35,6 @@ from tests.security.identities import (
 from tests.security.people import comparable
 
 FORBIDDEN, NOT_THERE = 403, 404
-FORM_TYPE = f"multipart/form-data; boundary={BOUNDARY}"
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The routes for administrators about the cluster at a glance, and about what its rules allowed and denied."""
+"""Routes for administrators: the cluster at a glance, and what was allowed and denied, and why."""
 
 from __future__ import annotations
 
@@ -47,10 +47,10 @@ class DecisionRoutes:
                 id="policy_metrics",
                 template="/metrics/policy",
                 handler=self.policy,
-                summary="Get how often what was allowed and denied, and why (administrators)",
+                summary="Get what was allowed and denied, how often, and why (administrators)",
                 description=(
                     "Counts since the directory's start, by bucket, action and ground. Reads that a proxy answers "
-                    "under a read lease are not decided anew, and not counted."
+                    "under a read lease are not decided again, so they are not counted."
                 ),
                 parameters=(Parameter("bucket", "query", "Only this bucket.", BUCKET),),
                 answers={200: Answer("The counts, the largest first.", Content(DecisionsReply))},

@@ -1,11 +1,10 @@
-"""The routes for a bucket's lifecycle: rules that delete files and old versions by themselves, in a plain form.
+"""The routes for a bucket's lifecycle: the rules by which it deletes files and old versions, in a plain form.
 
-The rules are those of the S3 door, whose form they are stored in: either door reads what the other one set.
+They are stored in the form of the S3 door, so either door reads what the other one set.
 """
 
 from __future__ import annotations
 
-import json
 import secrets
 from functools import partial
 from typing import Annotated, Any
@@ -13,6 +12,7 @@ from typing import Annotated, Any
 from msgspec import Meta
 
 from client_proxy.core.directory_calls import Directory
+from client_proxy.doors.rest.bucket_settings import BucketSetting
 from client_proxy.doors.rest.json_body import JsonBody
 from client_proxy.doors.rest.operation import Answer, Content, Operation
 from client_proxy.doors.rest.reply import json_reply
@@ -22,16 +22,9 @@ from lockstep_store.wire import errors
 from lockstep_store.wire.errors import BadRequest
 from lockstep_store.wire.file_facts import MAX_FILE_TAGS, check_tags
 from lockstep_store.wire.messages.base import Message, PathText
-from lockstep_store.wire.messages.s3 import (
-    BUCKET_SETTING,
-    PUT_BUCKET_SETTING,
-    BucketSettingRequest,
-    PutBucketSettingRequest,
-)
 
 _operation = partial(Operation, tag="Buckets", refusals=(errors.BadName, errors.Forbidden, errors.NotFound))
 _ONE = "/lifecycles/{bucket}"
-_SETTING = "lifecycle"
 MAX_RULES = 1000
 DAY_SECONDS = 86_400
 
@@ -40,34 +33,34 @@ Size = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 
 
 class LifecyclePlan(JsonBody):
-    """Which files a rule is about, and what it does to them. A rule does at least one thing.
+    """Which files a rule applies to, and what it does to them. A rule does at least one thing.
 
     A file has to meet every condition that is given. Where versions are kept, a file that expires goes to the trash.
     """
 
     id: Annotated[str, Meta(max_length=255)] = ""
-    """Given by the proxy if it is empty."""
+    """If it is empty, the proxy chooses one."""
     enabled: bool = True
     prefix: PathText = ""
     tags: Annotated[dict[str, str], Meta(max_length=MAX_FILE_TAGS)] = {}
     larger_than: Size | None = None
     smaller_than: Size | None = None
     expire_days: Days | None = None
-    """Delete files so many days after they were written."""
+    """Delete files this many days after they were written."""
     expire_at: Annotated[float, Meta(ge=0)] | None = None
     """Delete files at this time, a midnight in UTC; seconds since 1970."""
     noncurrent_days: Days | None = None
-    """Remove older versions so many days after they were replaced."""
+    """Remove older versions this many days after they were replaced."""
     keep_newer: Annotated[int, Meta(ge=1, le=100)] | None = None
-    """With `noncurrent_days`: keep so many of the newest older versions."""
+    """With `noncurrent_days`: keep this many of the newest older versions."""
     drop_markers: bool = False
     """Remove delete markers that are the last thing left of a file."""
     abort_uploads_days: Days | None = None
-    """Give up multipart uploads so many days after they were begun."""
+    """Abort multipart uploads this many days after they were begun."""
 
 
 class LifecycleBody(JsonBody):
-    """All rules of a bucket; without any, nothing is deleted by itself."""
+    """All rules of a bucket; without any, nothing is deleted automatically."""
 
     rules: Annotated[list[LifecyclePlan], Meta(max_length=MAX_RULES)]
 
@@ -82,7 +75,7 @@ class LifecycleRoutes:
     """The route /lifecycles."""
 
     def __init__(self, directory: Directory) -> None:
-        self._directory = directory
+        self._setting = BucketSetting(directory, "lifecycle")
 
     def operations(self) -> list[Operation]:
         return [
@@ -101,17 +94,15 @@ class LifecycleRoutes:
                 template=_ONE,
                 handler=self.set,
                 summary="Replace the rules by which a bucket deletes files and old versions",
-                description="For its owner and administrators. The rules also apply to files that are there already.",
+                description="For its owner and administrators. The rules also apply to existing files.",
                 bodies=(Content(LifecycleBody),),
                 answers={200: Answer("The rules, each with its id.", Content(LifecycleReply))},
             ),
         ]
 
     def show(self, request: RestRequest) -> RawReply:
-        asked = BucketSettingRequest(request.access(), request.bucket(), _SETTING)
-        value = self._directory.call(BUCKET_SETTING, asked).value
-        stored = [] if value is None else json.loads(value)["Rules"]
-        return json_reply(LifecycleReply([read_rule(one) for one in stored]))
+        stored = self._setting.read(request) or {"Rules": []}
+        return json_reply(LifecycleReply([read_rule(rule) for rule in stored["Rules"]]))
 
     def set(self, request: RestRequest) -> RawReply:
         credential, bucket = request.access(), request.bucket()
@@ -121,8 +112,7 @@ class LifecycleRoutes:
             rule.id = rule.id or secrets.token_urlsafe(16)
         if len({rule.id for rule in rules}) < len(rules):
             raise BadRequest("two rules have the same id: leave the id of a new rule out")
-        value = json.dumps({"Rules": [stored_rule(rule) for rule in rules]}) if rules else None
-        self._directory.call(PUT_BUCKET_SETTING, PutBucketSettingRequest(credential, bucket, _SETTING, value))
+        self._setting.put(credential, bucket, {"Rules": [stored_rule(rule) for rule in rules]} if rules else None)
         return json_reply(LifecycleReply(rules))
 
 
@@ -173,7 +163,7 @@ def stored_rule(rule: LifecyclePlan) -> dict[str, Any]:
 
 
 def read_rule(stored: dict[str, Any]) -> LifecyclePlan:
-    """The rule that S3's form, checked when it was stored, says."""
+    """The rule that is stored in S3's form, which was checked when it was set."""
     given: dict[str, Any] = stored.get("Filter") or stored
     condition: dict[str, Any] = given.get("And") or given
     tags = condition.get("Tags") or ([condition["Tag"]] if "Tag" in condition else [])

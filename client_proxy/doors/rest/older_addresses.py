@@ -17,7 +17,7 @@ import msgspec
 
 from client_proxy.doors.rest.file_ids import FileIds
 from client_proxy.doors.rest.json_body import JSON_TYPE, read_json
-from client_proxy.doors.rest.operation import PREFIX
+from client_proxy.doors.rest.operation import PLACEHOLDER, PREFIX
 from client_proxy.doors.rest.reply import problem_reply, refusal_reply
 from client_proxy.doors.rest.request import canonical_path, path_text
 from client_proxy.doors.whole_replies import Headers, read_all, whole_reply, with_length_of
@@ -28,7 +28,6 @@ from lockstep_store.wire.errors import BadRequest, Forbidden, LockstepError, Not
 from lockstep_store.wire.names import FILES_BUCKET, check_bucket
 
 OLDER_PREFIX = "/api"
-_PLACEHOLDER = re.compile(r"\{(\w+)\}")
 Values = dict[str, str]
 
 
@@ -136,7 +135,7 @@ class OlderAddresses:
         arguments = [(renamed.get(name, name), value) for name, value in arguments]
         if address.in_query:
             arguments.append((address.in_query, values[address.in_query]))
-        target = _PLACEHOLDER.sub(lambda found: values[found[1]], PREFIX + address.to)
+        target = PLACEHOLDER.sub(lambda found: values[found[1]], PREFIX + address.to)
         if address.in_body:
             environ.update(_body_with(request, address.in_body, values[address.in_body]))
         environ["REQUEST_METHOD"], environ["PATH_INFO"] = address.to_method, target.encode().decode("latin-1")
@@ -189,7 +188,7 @@ def _pattern(template: str) -> re.Pattern[str]:
     def value(found: re.Match[str]) -> str:
         return f"(?P<{found[1]}>{'.+' if found[1] == 'path' else '[^/]*'})"
 
-    return re.compile(OLDER_PREFIX + _PLACEHOLDER.sub(value, template), re.DOTALL)
+    return re.compile(OLDER_PREFIX + PLACEHOLDER.sub(value, template), re.DOTALL)
 
 
 def _text(value: str) -> str:

@@ -27,7 +27,7 @@ from lockstep_store.wire.errors import (
 PREFIX = "/api/v1"
 Handler = Callable[[RestRequest], RawReply]
 Schema = dict[str, Any]
-_PLACEHOLDER = re.compile(r"\{(\w+)\}")
+PLACEHOLDER = re.compile(r"\{(\w+)\}")
 
 TEXT: Schema = {"type": "string"}
 GIVEN: Schema = {"type": "string", "minLength": 1}
@@ -104,7 +104,7 @@ class Operation:
     @property
     def names(self) -> list[str]:
         """The names of the values in the address, in order."""
-        return _PLACEHOLDER.findall(self.template)
+        return PLACEHOLDER.findall(self.template)
 
     @cached_property
     def all_refusals(self) -> tuple[type[LockstepError], ...]:
@@ -136,7 +136,7 @@ class Operation:
     @property
     def flask_rule(self) -> str:
         """The address as a Flask rule."""
-        return PREFIX + _PLACEHOLDER.sub(_flask_value, self.template)
+        return PREFIX + PLACEHOLDER.sub(_flask_value, self.template)
 
 
 def _flask_value(placeholder: re.Match[str]) -> str:

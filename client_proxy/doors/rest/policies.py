@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 from client_proxy.core.directory_calls import Directory
+from client_proxy.doors.rest.bucket_settings import BucketSetting
 from client_proxy.doors.rest.json_body import JsonBody
 from client_proxy.doors.rest.operation import Answer, Content, Operation
 from client_proxy.doors.rest.reply import json_reply
@@ -15,17 +16,10 @@ from lockstep_store.runtime.http.api import RawReply
 from lockstep_store.wire import errors
 from lockstep_store.wire.messages import access as am
 from lockstep_store.wire.messages.base import Message, PathText
-from lockstep_store.wire.messages.s3 import (
-    BUCKET_SETTING,
-    PUT_BUCKET_SETTING,
-    BucketSettingRequest,
-    PutBucketSettingRequest,
-)
 from lockstep_store.wire.names import check_path
 
 _operation = partial(Operation, tag="Sharing", refusals=(errors.BadName, errors.Forbidden, errors.NotFound))
 _ONE = "/policies/{bucket}"
-_SETTING = "policy"
 
 
 class BucketPolicyBody(JsonBody):
@@ -51,6 +45,7 @@ class BucketPolicyRoutes:
 
     def __init__(self, directory: Directory) -> None:
         self._directory = directory
+        self._setting = BucketSetting(directory, "policy")
 
     def operations(self) -> list[Operation]:
         return [
@@ -89,23 +84,18 @@ class BucketPolicyRoutes:
         ]
 
     def show(self, request: RestRequest) -> RawReply:
-        asked = BucketSettingRequest(request.access(), request.bucket(), _SETTING)
-        value = self._directory.call(BUCKET_SETTING, asked).value
-        return json_reply(BucketPolicyReply(None if value is None else json.loads(value)))
+        return json_reply(BucketPolicyReply(self._setting.read(request)))
 
     def set(self, request: RestRequest) -> RawReply:
         credential, bucket = request.access(), request.bucket()
         policy = request.message(BucketPolicyBody).policy
-        self._directory.call(PUT_BUCKET_SETTING, PutBucketSettingRequest(credential, bucket, _SETTING, _text(policy)))
+        self._setting.put(credential, bucket, policy)
         return json_reply(BucketPolicyReply(policy))
 
     def preview(self, request: RestRequest) -> RawReply:
         credential, bucket = request.access(), request.bucket()
         body = request.message(BucketPolicyPreviewBody)
         path = check_path(body.path) if body.path else ""
-        asked = am.PreviewPolicyRequest(credential, bucket, path, _text(body.policy))
+        policy = None if body.policy is None else json.dumps(body.policy)
+        asked = am.PreviewPolicyRequest(credential, bucket, path, policy)
         return json_reply(self._directory.call(am.PREVIEW_POLICY, asked))
-
-
-def _text(policy: dict[str, Any] | None) -> str | None:
-    return None if policy is None else json.dumps(policy)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from functools import partial
 
 from client_proxy.core.directory_calls import Directory
+from client_proxy.doors.rest.bucket_settings import BucketSetting
 from client_proxy.doors.rest.json_body import JsonBody
 from client_proxy.doors.rest.operation import Answer, Content, Operation, Parameter, between
 from client_proxy.doors.rest.reply import empty_reply, json_reply
@@ -15,8 +15,6 @@ from lockstep_store.runtime.http.api import RawReply
 from lockstep_store.wire import errors
 from lockstep_store.wire.messages import shares as sm
 from lockstep_store.wire.messages.base import MAX_LISTING, Bucket, PathText, Text
-from lockstep_store.wire.messages.s3 import BUCKET_SETTING, PUT_BUCKET_SETTING, BucketSettingRequest
-from lockstep_store.wire.messages.s3 import PutBucketSettingRequest as PutSetting
 from lockstep_store.wire.names import check_bucket, check_path
 
 _operation = partial(Operation, tag="Sharing", refusals=(errors.BadName, errors.Forbidden, errors.NotFound))
@@ -49,6 +47,7 @@ class ShareRoutes:
 
     def __init__(self, directory: Directory) -> None:
         self._directory = directory
+        self._rule = BucketSetting(directory, sm.SHARE_RULE)
 
     def operations(self) -> list[Operation]:
         return [*self._links(), *self._rules()]
@@ -152,13 +151,10 @@ class ShareRoutes:
         return empty_reply()
 
     def rule(self, request: RestRequest) -> RawReply:
-        asked = BucketSettingRequest(request.access(), request.bucket(), sm.SHARE_RULE)
-        value = self._directory.call(BUCKET_SETTING, asked).value
-        known: sm.LinkRule = sm.DEFAULT_RULE if value is None else json.loads(value)
-        return json_reply(sm.ShareRuleReply(known))
+        return json_reply(sm.ShareRuleReply(self._rule.read(request) or sm.DEFAULT_RULE))
 
     def set_rule(self, request: RestRequest) -> RawReply:
         credential, bucket = request.access(), request.bucket()
         links = request.message(ShareRuleBody).links
-        self._directory.call(PUT_BUCKET_SETTING, PutSetting(credential, bucket, sm.SHARE_RULE, json.dumps(links)))
+        self._rule.put(credential, bucket, links)
         return json_reply(sm.ShareRuleReply(links))

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from functools import partial
 
-import msgspec
-
 from client_proxy.core.directory_calls import Directory
 from client_proxy.core.requests import new_write_id
+from client_proxy.doors.rest.bucket_settings import BucketSetting
 from client_proxy.doors.rest.file_operations import WRITE_REFUSALS
 from client_proxy.doors.rest.json_body import JsonBody, LockNumber
 from client_proxy.doors.rest.operation import Answer, Content, Operation, Parameter, between
@@ -17,7 +16,6 @@ from lockstep_store.runtime.http.api import RawReply
 from lockstep_store.wire import errors
 from lockstep_store.wire.messages.base import PathText, Text
 from lockstep_store.wire.messages.files import FileVersion
-from lockstep_store.wire.messages.s3 import PUT_BUCKET_SETTING, PutBucketSettingRequest
 from lockstep_store.wire.messages.trash import (
     EMPTY_TRASH,
     MAX_TRASH_PAGE,
@@ -71,6 +69,7 @@ class TrashRoutes:
 
     def __init__(self, directory: Directory) -> None:
         self._directory = directory
+        self._setting = BucketSetting(directory, TRASH_SETTING)
 
     def operations(self) -> list[Operation]:
         return [*self._looking(), *self._changing()]
@@ -169,9 +168,7 @@ class TrashRoutes:
     def set(self, request: RestRequest) -> RawReply:
         credential, bucket = request.access(), request.bucket()
         days = request.message(TrashDaysBody).days
-        value = None if days is None else msgspec.json.encode({"days": days}).decode()
-        wanted = PutBucketSettingRequest(credential, bucket, TRASH_SETTING, value)
-        self._directory.call(PUT_BUCKET_SETTING, wanted)
+        self._setting.put(credential, bucket, None if days is None else {"days": days})
         return empty_reply()
 
     def restore(self, request: RestRequest) -> RawReply:

@@ -13,7 +13,7 @@ from client_proxy.doors.s3.buckets.configurations import ConfigurationHandlers
 from client_proxy.doors.s3.buckets.cors import Cors
 from client_proxy.doors.s3.buckets.lifecycle import LifecycleHandlers
 from client_proxy.doors.s3.buckets.posted_bucket import PostedBuckets
-from client_proxy.doors.s3.call import BrowserHandlers
+from client_proxy.doors.s3.call import BrowserHandlers, Handlers
 from client_proxy.doors.s3.door import S3Door
 from client_proxy.doors.s3.events.access_log import AccessLog
 from client_proxy.doors.s3.events.bucket_logging import BucketLoggingHandlers
@@ -68,17 +68,30 @@ def create_door(
     gate = Gate(partial(directory.call, S3_SIGNING_KEY), Callers(directory).identify, clock.wall, clock.monotonic)
     settings = StoredSettings(directory)
     cors = Cors(settings, directory, clock.monotonic)
-    put, buckets = PutHandlers(files), BucketHandlers(directory, list_shared=list_shared)
-    query = QueryApi(query_handlers(directory), clock.wall).answer
-    browsers: BrowserHandlers = {
-        PREFLIGHT: cors.preflight,
-        POST_FORM: PostForm(gate, put, clock.wall).answer,
-        POSTED_BUCKET: PostedBuckets(gate, buckets.create).answer,
-        **dict.fromkeys((QUERY, UNSIGNED_QUERY), query),
-    }
+    put = PutHandlers(files)
+    buckets = BucketHandlers(directory, list_shared=list_shared)
     handlers = {
         **cors.handlers(),
         **put.handlers(),
+        **buckets.handlers(),
+        **_content_handlers(files, directory, clock),
+        **_setting_handlers(settings, files, directory, access_log),
+    }
+    return S3Door(
+        gate,
+        handlers,
+        proxy_id=proxy_id,
+        access_log=access_log,
+        domain=domain,
+        browsers=_browser_handlers(gate, directory, clock, cors, put, buckets),
+        cors_headers=cors.headers_for,
+        limits=limits_by_operation(limits) if limits is not None else None,
+    )
+
+
+def _content_handlers(files: S3Files, directory: Directory, clock: Clock) -> Handlers:
+    """The operations on objects and uploads, except writing an object at once."""
+    return {
         **GetHandlers(files).handlers(),
         **DeleteHandlers(files).handlers(),
         **CopyHandlers(files).handlers(),
@@ -89,7 +102,14 @@ def create_door(
         **PartHandlers(files, directory).handlers(),
         **AttributeHandlers(files).handlers(),
         **ListingHandlers(files).handlers(),
-        **buckets.handlers(),
+    }
+
+
+def _setting_handlers(
+    settings: StoredSettings, files: S3Files, directory: Directory, access_log: AccessLog
+) -> Handlers:
+    """The operations on settings of buckets and versions, except CORS."""
+    return {
         **BucketLoggingHandlers(settings, access_log.forget).handlers(),
         **AclHandlers(settings).handlers(),
         **PolicyHandlers(settings).handlers(),
@@ -99,16 +119,20 @@ def create_door(
         **TaggingHandlers(settings).handlers(),
         **ObjectLockHandlers(settings).handlers(),
     }
-    return S3Door(
-        gate,
-        handlers,
-        proxy_id=proxy_id,
-        access_log=access_log,
-        domain=domain,
-        browsers=browsers,
-        cors_headers=cors.headers_for,
-        limits=limits_by_operation(limits) if limits is not None else None,
-    )
+
+
+def _browser_handlers(
+    gate: Gate, directory: Directory, clock: Clock, cors: Cors, put: PutHandlers, buckets: BucketHandlers
+) -> BrowserHandlers:
+    """What S3's description lacks."""
+    query = QueryApi(query_handlers(directory), clock.wall)
+    return {
+        PREFLIGHT: cors.preflight,
+        POST_FORM: PostForm(gate, put, clock.wall).answer,
+        POSTED_BUCKET: PostedBuckets(gate, buckets.create).answer,
+        QUERY: query.answer,
+        UNSIGNED_QUERY: query.answer,
+    }
 
 
 def query_handlers(directory: Directory) -> QueryHandlers:

@@ -13,6 +13,14 @@ from client_proxy.rate_limits.rules import RateClass
 
 _CONTENT = frozenset({"DeleteObjects"})
 """Operations on buckets that write files."""
+_UNDESCRIBED: dict[str, RateClass] = {
+    PREFLIGHT: "read",
+    POST_FORM: "write",
+    POSTED_BUCKET: "admin",
+    QUERY: "admin",
+    UNSIGNED_QUERY: "login",
+}
+"""The classes of what S3's description lacks."""
 
 
 def rate_class_of(operation: S3Operation) -> RateClass:
@@ -30,12 +38,8 @@ def limits_by_operation(limits: RateLimits) -> Callable[[str], ClassLimits | Non
 
     @cache
     def by_name(name: str) -> ClassLimits | None:
-        if name in (POST_FORM, PREFLIGHT):
-            return limits.of("write" if name == POST_FORM else "read")
-        if name in (QUERY, POSTED_BUCKET):
-            return limits.of("admin")
-        if name == UNSIGNED_QUERY:
-            return limits.of("login")
+        if name in _UNDESCRIBED:
+            return limits.of(_UNDESCRIBED[name])
         operation = operations().get(name)
         return None if operation is None else limits.of(rate_class_of(operation))
 

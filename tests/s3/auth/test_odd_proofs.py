@@ -20,7 +20,7 @@ from client_proxy.doors.s3.auth.signature import (
 from client_proxy.doors.s3.objects.aws_chunked import ChunkedBody
 from client_proxy.doors.s3.protocol.s3_errors import S3Error
 from tests.s3.calls import code_in
-from tests.s3.post_forms import ANY_KEY, BOUNDARY, FILE, Signer, form
+from tests.s3.post_forms import ANY_KEY, FILE, FORM_TYPE, Signer, form
 from tests.s3.prober import HOST, Prober
 from tests.s3.rig import ENDPOINT, S3Rig
 
@@ -119,7 +119,7 @@ def test_a_form_of_last_year(rig: S3Rig) -> None:
         x_amz_credential=f"{key[0]}/20250101/eu-west-1/s3/aws4_request",
     )
     body = form([*fields, ("key", "k"), ("file", FILE)])
-    headers = {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}", "Content-Length": str(len(body))}
+    headers = {"Content-Type": FORM_TYPE, "Content-Length": str(len(body))}
     status, _, answer = rig.ask("POST", f"{ENDPOINT}/files", headers, body)
     assert (status, code_in(answer)) == (403, "AccessDenied")
     assert b"more than seven days ago" in answer

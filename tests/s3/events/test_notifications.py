@@ -10,7 +10,7 @@ import pytest
 from directory_server.features.lifecycle import job
 from tests.s3.calls import refused
 from tests.s3.events.room import DAY, Room, filtered, queue
-from tests.s3.post_forms import ANY_KEY, BOUNDARY, Signer, form
+from tests.s3.post_forms import ANY_KEY, FORM_TYPE, Signer, form
 from tests.s3.rig import ENDPOINT
 
 
@@ -88,7 +88,7 @@ def test_a_form_upload_is_a_post(room: Room) -> None:
     room.tell(bucket, target, "s3:ObjectCreated:Post")
     fields = Signer(room.rig.key(), bucket).fields([ANY_KEY])
     body = form([("key", "from-a-form"), *fields, ("file", b"12345")])
-    headers = {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}", "Content-Length": str(len(body))}
+    headers = {"Content-Type": FORM_TYPE, "Content-Length": str(len(body))}
     status, answered, _ = room.rig.ask("POST", f"{ENDPOINT}/{bucket}", headers, body)
     assert status == 204
     (record,) = room.records(target)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.s3.post_forms import BOUNDARY, Post, Signer
+from tests.s3.post_forms import FORM_TYPE, Post, Signer
 from tests.s3.rig import ENDPOINT, S3Rig
 
 
@@ -14,7 +14,7 @@ from tests.s3.rig import ENDPOINT, S3Rig
 def post(rig: S3Rig, bucket: str) -> Post:
     """Sends a form's body to the bucket."""
 
-    def send(body: bytes, content_type: str = f"multipart/form-data; boundary={BOUNDARY}", **headers: str) -> Any:
+    def send(body: bytes, content_type: str = FORM_TYPE, **headers: str) -> Any:
         given = {"Content-Type": content_type, "Content-Length": str(len(body)), **headers}
         status, answered, content = rig.ask("POST", f"{ENDPOINT}/{bucket}", given, body)
         return status, {name.lower(): value for name, value in answered}, content

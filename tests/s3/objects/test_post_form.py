@@ -16,7 +16,7 @@ import pytest
 from client_proxy.doors.s3.objects.form_body import PostedForm
 from client_proxy.doors.s3.protocol.s3_errors import S3Error
 from lockstep_store.runtime.http.form_body import BLOCK_BYTES
-from tests.s3.post_forms import ANY_KEY, BOUNDARY, FILE, Post, Signer, form
+from tests.s3.post_forms import ANY_KEY, BOUNDARY, FILE, FORM_TYPE, Post, Signer, form
 from tests.s3.rig import ENDPOINT, S3Rig
 
 
@@ -178,7 +178,7 @@ def test_any_bytes_make_a_form_or_a_refusal(seed: int) -> None:
             body[at : at + random.randrange(3)] = random.randbytes(random.randrange(4))
         source = BytesIO(bytes(body[: random.randrange(len(body) + 1)]))
         with suppress(S3Error):
-            read = PostedForm(f"multipart/form-data; boundary={BOUNDARY}", source.read)
+            read = PostedForm(FORM_TYPE, source.read)
             while read.read(1000):
                 pass
 
@@ -188,7 +188,7 @@ def test_a_form_is_the_same_however_it_arrives(step: int) -> None:
     """Fields and file do not depend on where the body is cut into blocks."""
     body = form([("key", "k\u00e9y"), ("empty", ""), ("file", FILE)])
     left = [body[i : i + step] for i in range(0, len(body), step)]
-    read = PostedForm(f"multipart/form-data; boundary={BOUNDARY}", lambda _: left.pop(0) if left else b"")
+    read = PostedForm(FORM_TYPE, lambda _: left.pop(0) if left else b"")
     assert read.fields == {"key": "k\u00e9y", "empty": ""}
     assert read.filename == "a.txt"
     assert b"".join(iter(lambda: read.read(10), b"")) == FILE

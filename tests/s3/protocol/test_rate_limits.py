@@ -12,7 +12,7 @@ from client_proxy.doors.s3.protocol.operations import operations
 from client_proxy.doors.s3.rate_class import rate_class_of
 from tests.fakes.rate_counts import LastingCounts, lasting_limits
 from tests.s3.people import client_of
-from tests.s3.post_forms import BOUNDARY, form
+from tests.s3.post_forms import FORM_TYPE, form
 from tests.s3.rig import ENDPOINT, S3Rig
 
 
@@ -95,7 +95,7 @@ def test_an_api_key_has_a_count_of_its_own(tmp_path: Path) -> None:
         new = b'{"bucket_name": "anns"}'
         posted = ("POST", "/anns/", form([("file", b"1")]))
         assert [send("POST", "/", new, content_type="application/json") for _ in range(2)] == [200, 503]
-        assert send(*posted, content_type=f"multipart/form-data; boundary={BOUNDARY}") == 204
+        assert send(*posted, content_type=FORM_TYPE) == 204
         assert [send("PUT", "/anns/a", b"1") for _ in range(3)] == [200, 200, 503]
         assert [send("PUT", "/anns/a", b"1", "lsk_wrong") for _ in range(3)] == [403] * 3
         assert [name for (rule, name) in counts.taken if rule.endswith("account")] == ["ann"]

@@ -37,6 +37,7 @@ class PostedBuckets:
     def answer(self, request: S3Request) -> RawReply:
         """The reply to one request, whose body may be signed as any other."""
         principal = self._gate.identify(request)
+        request.check_text()
         body = UploadBody(request.read, read_body_checks(request, principal)).read_all(MAX_BODY_BYTES)
         try:
             request.bucket = check_bucket(_decoder.decode(body).bucket_name)

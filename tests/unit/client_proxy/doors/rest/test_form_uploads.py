@@ -12,10 +12,8 @@ from lockstep_store.wire.digest import chunk_digest
 from lockstep_store.wire.messages.files import Preconditions
 from tests.fakes.rest_core import ACCESS
 from tests.fakes.wsgi import Answer
-from tests.s3.post_forms import BOUNDARY, FILE, Field, form
+from tests.s3.post_forms import FILE, FORM_TYPE, Field, form
 from tests.unit.rest_door import Door
-
-FORM_TYPE = f"multipart/form-data; boundary={BOUNDARY}"
 
 
 def upload(door: Door, fields: list[Field], query: str = "", *, content_type: str = FORM_TYPE, **more: Any) -> Answer:
