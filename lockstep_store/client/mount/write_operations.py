@@ -78,11 +78,7 @@ class WriteOperations(ReadOperations):
 
     @answering
     def create(self, path: str, mode: int, flags: int) -> int:
-        relative = relative_path(path)
-        if not can_show(relative.rpartition("/")[2]):
-            raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
-        check_path(self._tree.key(relative))
-        file = self._workspace.create(relative, mode)
+        file = self._workspace.create(self._new_path(path), mode)
         return self._add(Handle(file, bool(flags & os.O_APPEND), file.turn))
 
     @answering
@@ -135,9 +131,7 @@ class WriteOperations(ReadOperations):
 
     @answering
     def mkdir(self, path: str, mode: int) -> int:
-        relative = relative_path(path)
-        if not can_show(relative.rpartition("/")[2]):
-            raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
+        relative = self._new_path(path)
         self._calls.run(self._api.create_folder, self._tree.key(relative), bucket=self._bucket)
         self._tree.note(relative, FOLDER)
         return 0
@@ -154,8 +148,7 @@ class WriteOperations(ReadOperations):
 
     @answering
     def rename(self, old: str, new: str) -> int:
-        source, target = relative_path(old), relative_path(new)
-        check_path(self._tree.key(target))
+        source, target = relative_path(old), self._new_path(new)
         replaced = self._entry(target)
         is_folder = self._workspace.find(source) is None and self._tree.lookup(source).is_folder
         if replaced is not None and replaced.is_folder != is_folder:
@@ -213,6 +206,14 @@ class WriteOperations(ReadOperations):
     def destroy(self, path: str) -> None:
         """The folder was unmounted."""
         self._workspace.close_all()
+
+    def _new_path(self, path: str) -> str:
+        """The relative path for a new name. Refused is one that the folder could not show, or the cluster not store."""
+        relative = relative_path(path)
+        if not can_show(relative.rpartition("/")[2]):
+            raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
+        check_path(self._tree.key(relative))
+        return relative
 
     def _entry(self, path: str) -> Entry | None:
         try:
