@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import itertools
 import statistics
-import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from benchmarks.measurements import Measurement
@@ -48,7 +48,7 @@ def measure(folder: Path, address: str) -> list[Measurement]:
 
 
 def _rig(folder: Path, address: str) -> DirectoryRig:
-    place = folder / ((address and "postgresql") or "sqlite")
+    place = folder / ("postgresql" if address else "sqlite")
     place.mkdir(parents=True)
     if address:
         metadata_engines.address_of.append(lambda _: address)
@@ -72,23 +72,23 @@ def _commits(rig: DirectoryRig) -> Callable[[int], None]:
 
 
 def _lookups(rig: DirectoryRig) -> Callable[[int], None]:
-    return lambda number: rig.lookup(f"read/{number % FILES}.txt") and None  # type: ignore[func-returns-value]
+    def one(number: int) -> None:
+        rig.lookup(f"read/{number % FILES}.txt")
+
+    return one
 
 
 def _rate(operation: Callable[[int], None], threads: int) -> float:
     """Operations a second."""
-    counts = [0] * threads
-    end = time.monotonic() + SECONDS
-
-    def work(place: int) -> None:
-        while time.monotonic() < end:
-            operation(counts[place] * threads + place)
-            counts[place] += 1
-
-    running = [threading.Thread(target=work, args=(place,)) for place in range(threads)]
     started = time.monotonic()
-    for thread in running:
-        thread.start()
-    for thread in running:
-        thread.join()
-    return sum(counts) / (time.monotonic() - started)
+
+    def work(place: int) -> int:
+        count = 0
+        while time.monotonic() < started + SECONDS:
+            operation(count * threads + place)
+            count += 1
+        return count
+
+    with ThreadPoolExecutor(threads) as pool:
+        done = sum(pool.map(work, range(threads)))
+    return done / (time.monotonic() - started)

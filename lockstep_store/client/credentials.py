@@ -63,8 +63,13 @@ def config_folder(environment: Mapping[str, str]) -> Path:
     """The folder of the file. Creates nothing."""
     if environment.get(CONFIG_VARIABLE):
         return Path(environment[CONFIG_VARIABLE])
-    base = environment.get("XDG_CONFIG_HOME")
-    return (Path(base) if base else Path(environment.get("HOME", "~")).expanduser() / ".config") / "lockstep"
+    return own_folder(environment, "XDG_CONFIG_HOME", ".config")
+
+
+def own_folder(environment: Mapping[str, str], variable: str, default: str) -> Path:
+    """Lockstep's folder where `variable` says, else in `default` in the home folder. Creates nothing."""
+    base = environment.get(variable)
+    return (Path(base) if base else Path(environment.get("HOME", "~")).expanduser() / default) / "lockstep"
 
 
 def authority_of(ca_file: Path | None) -> str:

@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from configparser import ConfigParser
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -61,6 +62,14 @@ def test_the_image_gets_the_packages_and_no_more() -> None:
     assert packages < {line.removeprefix("!") for line in lines}
     used = re.findall(r"deploy/docker/\w+\.py", _dockerfile())
     assert {f"!{name}" for name in used} == {line for line in lines if line.startswith("!deploy")}
+
+
+def test_the_image_has_every_extra_of_the_programs() -> None:
+    """Each setting works in a container; `mount` is for people's machines."""
+    declared = ConfigParser(interpolation=None)
+    declared.read(ROOT / "setup.cfg")
+    (installed,) = re.findall(r"install --no-cache-dir '\.\[([\w,]+)\]'", _dockerfile())
+    assert set(installed.split(",")) == set(declared["options.extras_require"]) - {"dev", "mount"}
 
 
 def test_each_service_is_closed() -> None:

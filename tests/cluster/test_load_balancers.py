@@ -379,7 +379,7 @@ def test_a_drained_proxy_stops_without_an_error_for_anybody(balancer: Balancer) 
 
 
 def test_a_configuration_names_the_health_page_and_verifies_the_proxies() -> None:
-    """Each HAProxy file checks `/health`; none of the four sends anything to a proxy that it has not verified."""
+    """HAProxy asks `/health`; wherever a balancer begins TLS of its own, it verifies the proxy."""
     for file in (ROOT / "deploy" / "haproxy").glob("*.cfg"):
         text = file.read_text()
         assert "uri /health" in text

@@ -1,4 +1,4 @@
-"""Commands about folders of this machine that show a bucket: mount, unmount."""
+"""Commands that show a bucket as a folder of this machine: mount, unmount."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ LOOK_SECONDS = 0.02
     metavar="SECONDS",
     help="How long programs wait for a proxy that does not answer.",
 )
-@click.option("--foreground", is_flag=True, help="Stay in front until Ctrl-C, and write the log to the terminal.")
+@click.option("--foreground", is_flag=True, help="Stay in the foreground until Ctrl-C, and write the log to the terminal.")
 @click.option(
     "--cache-size",
     "cache_mib",
@@ -116,10 +116,10 @@ def mount(
 
 @click.command(cls=Command)
 @click.argument("folder", type=click.Path(path_type=Path))
-@click.option("--detach", is_flag=True, help="Also if programs still use it: they get errors from now on.")
+@click.option("--detach", is_flag=True, help="Even if programs still use it: they get errors from then on.")
 @pass_app
 def unmount(app: App, folder: Path, detach: bool) -> None:
-    """End what `lockstep mount` began."""
+    """Unmount a folder that `lockstep mount` has mounted."""
     from lockstep_store.client.mount import kernel
 
     place = Path(os.path.realpath(folder))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 
 from lockstep_store.wire import errors
 from lockstep_store.wire.errors import LockstepError
@@ -31,3 +32,8 @@ QUIET = frozenset({errno.ENOENT, errno.EACCES})
 def number_of(error: LockstepError) -> int:
     """Return the number for an error: that of its class, or else of its nearest base class."""
     return next(_NUMBERS[cls] for cls in type(error).__mro__ if cls in _NUMBERS)
+
+
+def refusal(number: int) -> OSError:
+    """The exception with which a system call fails with this number."""
+    return OSError(number, os.strerror(number))

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from lockstep_store.client.api.calls import ApiCalls
 from lockstep_store.client.api.transport import ApiTransport
+from lockstep_store.client.credentials import own_folder
 from lockstep_store.client.mount import kernel
 from lockstep_store.client.mount.chunk_cache import ChunkCache
 from lockstep_store.client.mount.contents import Contents
@@ -68,20 +69,17 @@ def check_source(api: ApiCalls, bucket: str, prefix: str) -> None:
 
 
 def state_folder(environment: Mapping[str, str], folder: Path) -> Path:
-    """Where unsaved content and the log of the mounted `folder` are kept on this machine."""
-    return _own_folder(environment, folder, "XDG_STATE_HOME", ".local/state")
+    """Where unsaved content of the mounted `folder` is kept on this machine."""
+    return own_folder(environment, "XDG_STATE_HOME", ".local/state") / _name_of(folder)
 
 
 def cache_folder(environment: Mapping[str, str], folder: Path) -> Path:
-    """Where the content that was read in the mounted `folder` is kept on this machine."""
-    return _own_folder(environment, folder, "XDG_CACHE_HOME", ".cache")
+    """Where the content that was read in the mounted `folder`, and its log, are kept on this machine."""
+    return own_folder(environment, "XDG_CACHE_HOME", ".cache") / _name_of(folder)
 
 
-def _own_folder(environment: Mapping[str, str], folder: Path, variable: str, default: str) -> Path:
-    base = environment.get(variable)
-    home = Path(base) if base else Path(environment.get("HOME", "~")).expanduser() / default
-    own = hashlib.sha256(os.fsencode(folder)).hexdigest()[:12]
-    return home / "lockstep" / f"mount-{own}"
+def _name_of(folder: Path) -> str:
+    return f"mount-{hashlib.sha256(os.fsencode(folder)).hexdigest()[:12]}"
 
 
 def serve(

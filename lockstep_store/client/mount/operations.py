@@ -20,7 +20,7 @@ from typing import Concatenate, NamedTuple, ParamSpec, TypeVar
 
 from lockstep_store.client.mount.attributes import mode_of, modified_ns
 from lockstep_store.client.mount.contents import Contents, PinnedFile
-from lockstep_store.client.mount.errnos import QUIET, number_of
+from lockstep_store.client.mount.errnos import QUIET, number_of, refusal
 from lockstep_store.client.mount.space import Space
 from lockstep_store.client.mount.tree import Tree
 from lockstep_store.client.mount.working_file import SpoolReader, WorkingFile
@@ -53,7 +53,7 @@ def answering(
             number = number_of(error)
             if number not in QUIET and not error.facts.get("repeated"):
                 log.warning("%s %s: %s", method.__name__, path, error)
-            raise OSError(number, os.strerror(number)) from error
+            raise refusal(number) from error
 
     return answer
 
@@ -107,11 +107,11 @@ class ReadOperations:
     def open(self, path: str, flags: int) -> int:
         """Open a file at its current version; returns the handle."""
         if flags & (os.O_WRONLY | os.O_RDWR):
-            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+            raise refusal(errno.EROFS)
         relative = relative_path(path)
         known = self._tree.lookup(relative).file
         if known is None:
-            raise OSError(errno.EISDIR, os.strerror(errno.EISDIR))
+            raise refusal(errno.EISDIR)
         opened = self._contents.open(self._tree.key(relative), known)
         if opened.file.version != known.version:
             self._tree.doubt(relative)
@@ -173,7 +173,7 @@ def relative_path(path: str) -> str:
     try:
         path.encode("utf-8")
     except UnicodeEncodeError:
-        raise OSError(errno.ENOENT, os.strerror(errno.ENOENT)) from None
+        raise refusal(errno.ENOENT) from None
     return path.strip("/")
 
 

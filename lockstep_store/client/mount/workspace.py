@@ -148,16 +148,16 @@ class Workspace:
         """Remove a file. A program that has it open goes on without it."""
         with self._guard:
             file = self._files.get(path)
-        number = None
+        lock = None
         if file is not None:
             with file.guard:
                 file.is_gone = True
-                number = file.lock
+                lock = file.lock
                 if file.base is None:
                     return
         self._keep_folder(path)
         try:
-            reply = self._calls.run(self._api.delete, self._tree.key(path), bucket=self._bucket, lock=number)
+            reply = self._calls.run(self._api.delete, self._tree.key(path), bucket=self._bucket, lock=lock)
         except LockstepError:
             if file is not None:
                 file.is_gone = False

@@ -12,6 +12,7 @@ from typing import Any
 from lockstep_store.client.api.calls import ApiCalls
 from lockstep_store.client.mount.attributes import PLAIN_MODE, kept_mode, mode_of
 from lockstep_store.client.mount.contents import Contents, PinnedFile
+from lockstep_store.client.mount.errnos import refusal
 from lockstep_store.client.mount.operations import Handle, Listed, ReadOperations, answering, listed, relative_path
 from lockstep_store.client.mount.space import Space
 from lockstep_store.client.mount.timed_calls import TimedCalls
@@ -72,17 +73,13 @@ class WriteOperations(ReadOperations):
             reader = own.reader() if own is not None and own.is_dirty else None
             return super().open(path, flags) if reader is None else self._add(Handle(reader))
         if self._workspace.find(relative) is None and self._tree.lookup(relative).is_folder:
-            raise OSError(errno.EISDIR, os.strerror(errno.EISDIR))
+            raise refusal(errno.EISDIR)
         file = self._workspace.open(relative, truncate=bool(flags & os.O_TRUNC))
         return self._add(Handle(file, bool(flags & os.O_APPEND), file.turn))
 
     @answering
     def create(self, path: str, mode: int, flags: int) -> int:
-        relative = relative_path(path)
-        if not can_show(relative.rpartition("/")[2]):
-            raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
-        check_path(self._tree.key(relative))
-        file = self._workspace.create(relative, mode)
+        file = self._workspace.create(self._new_path(path), mode)
         return self._add(Handle(file, bool(flags & os.O_APPEND), file.turn))
 
     @answering
@@ -135,9 +132,7 @@ class WriteOperations(ReadOperations):
 
     @answering
     def mkdir(self, path: str, mode: int) -> int:
-        relative = relative_path(path)
-        if not can_show(relative.rpartition("/")[2]):
-            raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
+        relative = self._new_path(path)
         self._calls.run(self._api.create_folder, self._tree.key(relative), bucket=self._bucket)
         self._tree.note(relative, FOLDER)
         return 0
@@ -146,7 +141,7 @@ class WriteOperations(ReadOperations):
     def rmdir(self, path: str) -> int:
         relative = relative_path(path)
         if self._tree.list(relative) or self._workspace.is_busy(relative):
-            raise OSError(errno.ENOTEMPTY, os.strerror(errno.ENOTEMPTY))
+            raise refusal(errno.ENOTEMPTY)
         # Only the folder's own object: a file that somebody has saved in it meanwhile stays.
         self._calls.run(self._api.delete, f"{self._tree.key(relative)}/", bucket=self._bucket)
         self._tree.note(relative, None)
@@ -154,18 +149,16 @@ class WriteOperations(ReadOperations):
 
     @answering
     def rename(self, old: str, new: str) -> int:
-        source, target = relative_path(old), relative_path(new)
-        check_path(self._tree.key(target))
+        source, target = relative_path(old), self._new_path(new)
         replaced = self._entry(target)
         is_folder = self._workspace.find(source) is None and self._tree.lookup(source).is_folder
         if replaced is not None and replaced.is_folder != is_folder:
-            number = errno.ENOTDIR if is_folder else errno.EISDIR
-            raise OSError(number, os.strerror(number))
+            raise refusal(errno.ENOTDIR if is_folder else errno.EISDIR)
         if not is_folder:
             self._workspace.rename(source, target)
             return 0
         if self._workspace.is_busy(source):
-            raise OSError(errno.EBUSY, os.strerror(errno.EBUSY))
+            raise refusal(errno.EBUSY)
         if replaced is not None:
             self.rmdir(new)
         try:
@@ -187,7 +180,7 @@ class WriteOperations(ReadOperations):
     def chown(self, path: str, uid: int, gid: int) -> int:
         """Files belong to who mounted the folder."""
         if uid not in (-1, self._owner["st_uid"]) or gid not in (-1, self._owner["st_gid"]):
-            raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+            raise refusal(errno.EPERM)
         return 0
 
     @answering
@@ -201,18 +194,26 @@ class WriteOperations(ReadOperations):
     @answering
     def flock(self, path: str, handle: int, operation: int) -> int:
         """Refused: granted by the kernel alone, it would not hold for other machines."""
-        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+        raise refusal(errno.ENOLCK)
 
     @answering
     def lock(self, path: str, handle: int, command: int, lock: Any) -> int:
         """Refused, as `flock` is."""
         if lock.contents.l_type == fcntl.F_UNLCK:
             return 0
-        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+        raise refusal(errno.ENOLCK)
 
     def destroy(self, path: str) -> None:
         """The folder was unmounted."""
         self._workspace.close_all()
+
+    def _new_path(self, path: str) -> str:
+        """The relative path for a new name. Refused is one that the folder could not show, or the cluster not store."""
+        relative = relative_path(path)
+        if not can_show(relative.rpartition("/")[2]):
+            raise refusal(errno.ENAMETOOLONG)
+        check_path(self._tree.key(relative))
+        return relative
 
     def _entry(self, path: str) -> Entry | None:
         try:

@@ -10,14 +10,7 @@ import pytest
 
 import lockstep_store as lockstep
 from tests.fakes.rest import RestServer
-from tests.unit.people import noise, start_server
-
-
-@pytest.fixture
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RestServer]:
-    server = start_server(tmp_path_factory)
-    yield server
-    server.close()
+from tests.unit.people import noise
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,21 +21,7 @@ from lockstep_store.wire.errors import (
     Undecided,
 )
 from tests.fakes.rest import RestServer, make_identity
-from tests.unit.people import client, start_server
-
-
-@pytest.fixture
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RestServer]:
-    server = start_server(tmp_path_factory)
-    yield server
-    server.close()
-
-
-@pytest.fixture
-def api(server: RestServer) -> Iterator[ApiCalls]:
-    api = client(server)
-    yield api
-    api.close()
+from tests.unit.people import client
 
 
 def test_every_version_of_a_file_is_listed(server: RestServer, api: ApiCalls, monkeypatch: pytest.MonkeyPatch) -> None:

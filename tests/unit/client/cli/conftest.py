@@ -1,22 +1,14 @@
-"""One cluster for all tests of a file, and a shell of its own for each."""
+"""A shell of its own for each person."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.fakes.rest import RestServer
 from tests.unit.client.cli.command_shell import Shell
-from tests.unit.people import start_server
-
-
-@pytest.fixture
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RestServer]:
-    server = start_server(tmp_path_factory)
-    yield server
-    server.close()
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""One proxy for all tests of a file, and a folder for local copies."""
+"""The menu of a whole cluster, and a folder for local copies."""
 
 from __future__ import annotations
 
@@ -11,10 +11,8 @@ import pytest
 
 from lockstep_store.client.credentials import CONFIG_VARIABLE
 from lockstep_store.client.menu import run_menu
-from tests.fakes.rest import RestServer
 from tests.unit.client.menu.menu_person import Menu
 from tests.unit.client.real_people import RealPeople, real_people
-from tests.unit.people import start_server
 
 
 @pytest.fixture(autouse=True)
@@ -28,13 +26,6 @@ def people(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     """A whole cluster with real accounts."""
     with real_people(tmp_path, tmp_path_factory.getbasetemp() / "people-certs") as people:
         yield people
-
-
-@pytest.fixture
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RestServer]:
-    server = start_server(tmp_path_factory)
-    yield server
-    server.close()
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""One proxy for all tests of a file, a client of it, and the parts of a mount."""
+"""The parts of a mount."""
 
 from __future__ import annotations
 
@@ -13,22 +13,7 @@ from lockstep_store.client.mount.timed_calls import TimedCalls
 from tests.fakes.clock import ManualClock
 from tests.fakes.rest import RestServer
 from tests.unit.client.mount.mount_rig import MountRig
-from tests.unit.people import client, start_server
 from tests.waiting import PATIENCE_SECONDS
-
-
-@pytest.fixture
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RestServer]:
-    server = start_server(tmp_path_factory)
-    yield server
-    server.close()
-
-
-@pytest.fixture
-def api(server: RestServer) -> Iterator[Client]:
-    api = client(server)
-    yield api
-    api.close()
 
 
 @pytest.fixture

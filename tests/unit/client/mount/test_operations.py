@@ -62,13 +62,19 @@ def test_refusals_have_their_numbers(rig: MountRig) -> None:
     assert _number(operations.open, "/folder/a", os.O_RDWR) == errno.EROFS
 
 
-def test_a_file_that_may_not_be_read_says_so(rig: MountRig) -> None:
-    """It is listed without permissions, and opening it is refused."""
+def test_a_file_that_may_not_be_read_says_so(rig: MountRig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is listed without permissions, and opening it is refused, also if it could be read a moment ago."""
     rig.server.core.save("a", b"")
     entry = rig.tree.lookup("a").file
     assert entry is not None
     entry.readable = False
     assert rig.operations.getattr("/a")["st_mode"] & 0o777 == 0
+
+    def forbid(_: object) -> None:
+        raise errors.Forbidden("you may not read a")
+
+    monkeypatch.setattr(rig.server.core, "open", forbid)
+    assert _number(rig.operations.open, "/a", os.O_RDONLY) == errno.EACCES
 
 
 def test_an_unreachable_cluster_is_named_in_the_log_once(rig: MountRig, caplog: pytest.LogCaptureFixture) -> None:

@@ -313,10 +313,24 @@ def test_refused_operations_have_their_numbers(rig: MountRig) -> None:
     assert _number(writing.rmdir, "/d") == errno.ENOTEMPTY
     assert _number(writing.rename, "/f", "/d") == errno.EISDIR
     assert _number(writing.rename, "/d", "/f") == errno.ENOTDIR
-    assert _number(writing.create, "/" + "n" * 300, 0o644, os.O_WRONLY) == errno.ENAMETOOLONG
     assert _number(writing.create, "/f", 0o644, os.O_WRONLY) == errno.EEXIST
-    assert _number(writing.create, "/a\nb", 0o644, os.O_WRONLY) == errno.EINVAL
     assert _number(writing.chown, "/f", os.getuid() + 1, -1) == errno.EPERM
     assert writing.chown("/f", os.getuid(), -1) == 0
     assert _number(writing.unlink, "/missing") == errno.ENOENT
     assert _number(writing.flock, "/f", 1, 2) == errno.ENOLCK
+
+
+@pytest.mark.parametrize(("name", "number"), [("/" + "n" * 300, errno.ENAMETOOLONG), ("/a\nb", errno.EINVAL)])
+def test_no_name_is_given_that_the_folder_cannot_show(rig: MountRig, name: str, number: int) -> None:
+    """A file would disappear with its new name, and a folder with all that is in it."""
+    rig.server.core.save("d/f", b"x")
+    rig.server.core.save("f", b"x")
+    rig.asked()
+    for refused in (
+        lambda: rig.writing.create(name, 0o644, os.O_WRONLY),
+        lambda: rig.writing.mkdir(name, 0o755),
+        lambda: rig.writing.rename("/f", name),
+        lambda: rig.writing.rename("/d", name),
+    ):
+        assert _number(refused) == number
+    assert {method for method, _ in rig.asked()} <= {"GET"}

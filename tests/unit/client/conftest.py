@@ -1,4 +1,4 @@
-"""One proxy for all tests of a file, and a client of it."""
+"""One proxy for each test, and a client of it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from lockstep_store.client.api.calls import ApiCalls
+from lockstep_store.client.client import Client
 from tests.fakes.rest import RestServer
 from tests.unit.people import client, start_server
 
@@ -19,7 +19,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RestServer]:
 
 
 @pytest.fixture
-def api(server: RestServer) -> Iterator[ApiCalls]:
+def api(server: RestServer) -> Iterator[Client]:
     api = client(server)
     yield api
     api.close()
