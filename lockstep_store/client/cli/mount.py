@@ -48,7 +48,9 @@ LOOK_SECONDS = 0.02
     metavar="SECONDS",
     help="How long programs wait for a proxy that does not answer.",
 )
-@click.option("--foreground", is_flag=True, help="Stay in the foreground until Ctrl-C, and write the log to the terminal.")
+@click.option(
+    "--foreground", is_flag=True, help="Stay in the foreground until Ctrl-C, and write the log to the terminal."
+)
 @click.option(
     "--cache-size",
     "cache_mib",

@@ -7,7 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from lockstep_store.client.local_storage import LocalFileError, LocalStorage, NameRefused, read_text, walk_files
+from lockstep_store.client.local_storage import (
+    LocalFileError,
+    LocalStorage,
+    NameRefused,
+    make_private,
+    read_text,
+    walk_files,
+)
 from lockstep_store.wire.errors import BadRequest
 
 
@@ -124,3 +131,14 @@ def test_a_text_file_is_read_or_named_with_what_is_wrong(tmp_path: Path) -> None
         read_text(file)
     file.write_text("café\n", "utf-8")
     assert read_text(file) == "café\n"
+
+
+def test_every_folder_that_is_missing_is_made_for_this_user_only(tmp_path: Path) -> None:
+    """Those that are there stay as they are."""
+    there = tmp_path / "there"
+    there.mkdir()
+    there.chmod(0o755)
+    make_private(there / "new" / "inside")
+    make_private(there / "new" / "inside")
+    folders = (there, there / "new", there / "new" / "inside")
+    assert [folder.stat().st_mode & 0o777 for folder in folders] == [0o755, 0o700, 0o700]
