@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import select
 import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -98,9 +100,9 @@ class Mounted:
 
     def unmount(self, *words: str) -> None:
         """Unmount, and wait for the end of the process that served the folder."""
-        ended = self.run("unmount", self.folder, *words)
-        assert ended.returncode == 0, ended.stderr
-        wait_until(lambda: not self.processes(), what="the end of the mount's process")
+        with self._until_its_process_has_ended():
+            ended = self.run("unmount", self.folder, *words)
+            assert ended.returncode == 0, ended.stderr
 
     def processes(self) -> list[int]:
         """The processes that serve the folder."""
@@ -120,9 +122,29 @@ class Mounted:
 
     def kill(self) -> None:
         """End the process that serves the folder as a power failure would."""
+        with self._until_its_process_has_ended() as handles:
+            for handle in handles:
+                with suppress(ProcessLookupError):
+                    signal.pidfd_send_signal(handle, signal.SIGKILL)
+
+    @contextmanager
+    def _until_its_process_has_ended(self) -> Iterator[list[int]]:
+        """Give handles of the processes that serve the folder; wait at the end until none of them runs.
+
+        A process that is ending loses its command line (`processes`) before its open files and locks.
+        """
+        handles = []
         for process in self.processes():
-            os.kill(process, signal.SIGKILL)
-        wait_until(lambda: not self.processes(), what="the end of the mount's process")
+            with suppress(ProcessLookupError):
+                handles.append(os.pidfd_open(process))
+        try:
+            yield handles
+            for handle in handles:
+                ended, _, _ = select.select([handle], [], [], PATIENCE_SECONDS)
+                assert ended, f"the mount's process has not ended after {PATIENCE_SECONDS} s\n{self.log()}"
+        finally:
+            for handle in handles:
+                os.close(handle)
 
     def __enter__(self) -> Mounted:
         self.mount()

@@ -37,7 +37,7 @@ def serve(operations: ReadOperations, folder: Path, name: str, *, writable: bool
     library = _library()
     writing: dict[str, Any] = {"ro": not writable}
     if writable and library.fuse_version_major == 2:
-        # libfuse 3 has the first two by itself. Its `hard_remove` makes files stale that are removed while they are open.
+        # libfuse 3 has the first two by itself. Its `hard_remove` makes files stale that are removed while open.
         writing |= {"big_writes": True, "atomic_o_trunc": True, "hard_remove": True}
     with contextlib.suppress(RuntimeError):  # libfuse has printed why
         library.FUSE(
