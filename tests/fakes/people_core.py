@@ -138,6 +138,12 @@ class PeopleCore(LocksCore, SharesCore, OperatingCore, FactsCore, AnalyticsCore,
             if request.move:
                 self._check_lock(account, request.source_bucket, request.source_path, request.source_lock_number)
             self._check_lock(account, request.bucket, request.path, request.lock_number)
+            kept = source.version
+            request = msgspec.structs.replace(
+                request,
+                content_type=kept.content_type if request.content_type is None else request.content_type,
+                metadata=kept.metadata if request.metadata is None else request.metadata,
+            )
             reply = self._committed(account, request, source.manifest())
             if request.move:
                 self._commit(account, request.source_bucket, request.source_path, Manifest([]), delete_marker=True)
@@ -194,6 +200,9 @@ class PeopleCore(LocksCore, SharesCore, OperatingCore, FactsCore, AnalyticsCore,
         """Answer a declared call by the method named after its path: /v1/locks/acquire is `_locks_acquire`."""
         name = call.path.removeprefix("/v1/").replace("/", "_").replace("-", "_")
         return getattr(self, f"_{name}")(request)
+
+    def _list(self, request: m.ListRequest) -> m.ListReply:
+        return self.list(request)
 
     def _buckets(self, request: BucketsRequest) -> BucketsReply:
         self._who(request.credential, "buckets")

@@ -18,6 +18,9 @@ WAIT_SECONDS = 5
 TRUSTED_SECONDS = 8.0
 """How long a request's reply keeps the tree trusted, from when the request was sent: the longest time for which a
 change stays unseen, when the network swallows everything."""
+GATHER_SECONDS = 0.05
+"""How long changes gather after a reply with some. Asked again at once, a program that saves a thousand files would
+cause a thousand such requests, which cost this machine and the cluster more than the saves."""
 FIRST_PAUSE_SECONDS = 0.2
 LONGEST_PAUSE_SECONDS = 2.0
 
@@ -70,7 +73,7 @@ class ChangeFeed:
     def step(self) -> float:
         """Wait for changes and apply them; return the seconds until the next step."""
         try:
-            self._follow()
+            pause = self._follow()
         except LockstepError as error:
             self._heard_at, self._cursor = float("-inf"), None
             self._failures += 1
@@ -82,18 +85,20 @@ class ChangeFeed:
         if self._failures:
             self._failures = 0
             self._on_trouble("")
-        return 0.0
+        return pause
 
-    def _follow(self) -> None:
+    def _follow(self) -> float:
         asked_at = self._monotonic()
         if self._cursor is None:
             cursor = self._changes(None, self._bucket).cursor
             self._tree.forget()
             self._cursor, self._heard_at = cursor, asked_at
-            return
+            return 0.0
         reply = self._changes(self._cursor, self._bucket, wait_seconds=WAIT_SECONDS)
         for change in reply.changes:
             self._tree.apply(change)
         self._cursor = reply.cursor
-        if len(reply.changes) < MAX_LISTING:  # otherwise more are waiting
-            self._heard_at = asked_at
+        if len(reply.changes) >= MAX_LISTING:  # more are waiting
+            return 0.0
+        self._heard_at = asked_at
+        return GATHER_SECONDS if reply.changes else 0.0

@@ -66,6 +66,8 @@ class _Listing:
 
     entries: dict[str, Entry | None] = field(default_factory=dict)
     unsure: dict[str, _Doubt] = field(default_factory=dict)
+    gone: dict[str, int] = field(default_factory=dict)
+    """Names that this machine removed, with the cursor of that change or one shortly before it."""
     complete: bool = False
     fetched_at: float = 0.0
     serial: int = 0
@@ -76,7 +78,11 @@ class _Listing:
         if not leaf:
             if entry != FOLDER or change.kind in ENDING_KINDS:
                 self.doubt(name, below=True)
-        elif entry is None or name in self.unsure or (entry.file is not None and _news(change, entry.file)):
+        elif entry is None:
+            still_gone = self.complete and change.kind == "delete" and name not in self.unsure
+            if not still_gone and change.cursor > self.gone.get(name, 0):
+                self.doubt(name)
+        elif name in self.unsure or (entry.file is not None and _news(change, entry.file)):
             self.doubt(name)
 
     def doubt(self, name: str, *, below: bool = False) -> None:
@@ -171,8 +177,8 @@ class Tree:
             for listing in self._known(folder):
                 listing.doubt(name)
 
-    def note(self, path: str, entry: Entry | None) -> None:
-        """Know of a change that this machine made, before the journal tells of it. None: the name is gone."""
+    def note(self, path: str, entry: Entry | None, cursor: int = 0) -> None:
+        """Know of a change that this machine made, before the journal tells of it. None: gone since `cursor`."""
         parts = path.split("/")
         with self._guard:
             for depth, name in enumerate(parts):
@@ -180,8 +186,21 @@ class Tree:
                     if depth == len(parts) - 1:
                         listing.entries[name] = entry
                         listing.unsure.pop(name, None)
+                        if entry is None:
+                            listing.gone[name] = cursor
                     elif entry is not None:
                         listing.entries[name] = FOLDER
+
+    @contextlib.contextmanager
+    def new_folder(self, path: str) -> Iterator[None]:
+        """The block creates a folder, and fails if it exists. So it is known to be empty, but for changes heard of."""
+        listing = _Listing(complete=True, fetched_at=self._monotonic())
+        with self._hearing(path, listing) as generation:
+            yield
+            with self._guard:
+                if generation == self._generation:
+                    self._keep(path, listing)
+        self.note(path, FOLDER)
 
     def is_alone(self, path: str) -> bool:
         """Whether a folder has no other name than this one, as far as is known."""

@@ -162,7 +162,7 @@ class Workspace:
             if file is not None:
                 file.is_gone = False
             raise
-        self._tree.note(path, None)
+        self._tree.note(path, None, reply.cursor)
         if file is not None:
             self._saver.release_lock(file)
         if not reply.existed:
@@ -196,7 +196,7 @@ class Workspace:
         source, target = self._tree.key(old), self._tree.key(new)
         version = self._calls.run(self._api.move, source, target, bucket=self._bucket, lock=lock).version
         version.metadata = version.metadata or dict(metadata)
-        self._tree.note(old, None)
+        self._tree.note(old, None, version.cursor)
         if version.metadata:
             self._tree.note(new, Entry(version))
         else:

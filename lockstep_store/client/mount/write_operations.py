@@ -133,8 +133,8 @@ class WriteOperations(ReadOperations):
     @answering
     def mkdir(self, path: str, mode: int) -> int:
         relative = self._new_path(path)
-        self._calls.run(self._api.create_folder, self._tree.key(relative), bucket=self._bucket)
-        self._tree.note(relative, FOLDER)
+        with self._tree.new_folder(relative):
+            self._calls.run(self._api.create_folder, self._tree.key(relative), bucket=self._bucket)
         return 0
 
     @answering
@@ -143,8 +143,8 @@ class WriteOperations(ReadOperations):
         if self._tree.list(relative) or self._workspace.is_busy(relative):
             raise refusal(errno.ENOTEMPTY)
         # Only the folder's own object: a file that somebody has saved in it meanwhile stays.
-        self._calls.run(self._api.delete, f"{self._tree.key(relative)}/", bucket=self._bucket)
-        self._tree.note(relative, None)
+        removed = self._calls.run(self._api.delete, f"{self._tree.key(relative)}/", bucket=self._bucket)
+        self._tree.note(relative, None, removed.cursor)
         return 0
 
     @answering

@@ -8,9 +8,10 @@ import pytest
 
 from lockstep_store.client.mount import tree as tree_module
 from lockstep_store.client.mount.tree import Tree, can_show
-from lockstep_store.wire.errors import NotFound
+from lockstep_store.wire.errors import AlreadyExists, NotFound
 from lockstep_store.wire.messages.base import MAX_LISTING
 from lockstep_store.wire.messages.files import ListReply
+from lockstep_store.wire.messages.journal import Change
 from tests.unit.client.mount.mount_rig import MountRig
 
 
@@ -213,3 +214,51 @@ def test_only_what_is_below_the_prefix_is_shown(rig: MountRig) -> None:
     tree = Tree(rig.list_page, "plans/", is_fresh=rig.feed.is_fresh, monotonic=rig.clock.monotonic)
     assert [name for name, _ in tree.list("")] == ["a"]
     assert tree.key("a") == "plans/a"
+
+
+def test_a_new_folder_is_known_to_be_empty(rig: MountRig) -> None:
+    """What others put into it while it is created, or afterwards, is found."""
+    with rig.tree.new_folder("new"):
+        rig.api.create_folder("new")
+        rig.server.core.save("new/theirs", b"")
+        rig.follow()
+    rig.asked()
+    with pytest.raises(NotFound):
+        rig.tree.lookup("new/other")
+    assert rig.asked() == []
+    assert rig.names("new") == ["theirs"]
+    rig.server.core.save("new/later", b"")
+    rig.follow()
+    assert rig.names("new") == ["later", "theirs"]
+
+
+def test_a_folder_that_could_not_be_created_is_not_known(rig: MountRig) -> None:
+    rig.server.core.save("d/theirs", b"")
+    with pytest.raises(AlreadyExists), rig.tree.new_folder("d"):
+        rig.api.create_folder("d")
+    assert rig.names("d") == ["theirs"]
+
+
+def test_a_name_that_is_gone_stays_gone_when_the_journal_says_so(rig: MountRig) -> None:
+    """Without a request; but one that came back in between is looked up."""
+    rig.server.core.save("a", b"1")
+    rig.server.core.save("b", b"1")
+    rig.names()
+    for name in ("a", "b"):
+        rig.tree.note(name, None, rig.api.delete(name).cursor)
+    rig.server.core.save("b", b"22")
+    rig.follow()
+    rig.asked()
+    with pytest.raises(NotFound):
+        rig.tree.lookup("a")
+    assert rig.asked() == []
+    assert rig.names() == ["b"]
+
+
+def test_a_name_that_a_removal_uncovers_is_found(rig: MountRig) -> None:
+    """Removing a delete marker for good brings the version before it back."""
+    rig.server.core.save("a", b"1")
+    rig.names()
+    rig.tree.note("a", None)
+    rig.tree.apply(Change(rig.server.core.cursor + 1, "remove", "files", "a", "marker", 0.0))
+    assert rig.names() == ["a"]
