@@ -56,6 +56,11 @@ class Settings:
     log: LogSettings
 
     @property
+    def listeners(self) -> int:
+        """How many people may listen to events at a time. They occupy threads of their own, beside `threads`."""
+        return self.threads // 4
+
+    @property
     def remote(self) -> bool:
         """Whether people on other machines can reach this proxy, also through a load balancer on this one."""
         return not is_loopback(self.host) or bool(self.trusted_proxies)

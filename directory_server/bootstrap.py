@@ -141,7 +141,7 @@ class DirectoryServer:
         self.users = Users(store, self.clock, self.log_ins, self.accounts, self.second_factors, self.audit)
         self.identity_providers = IdentityProviders(store, self.clock, sealer)
         self.quotas = Quotas(store, self.audit)
-        self.locks = LockManager(store, self.clock, may_lock=self._may_lock)
+        self.locks = LockManager(store, self.clock, may_lock=self._may_lock, audit=self.audit)
         self.users.end_locks = self.locks.end_account
         timing = Timing(settings.heartbeat_seconds, settings.suspect_seconds, settings.down_seconds)
         self.membership = Membership(store, self.clock, timing)

@@ -68,7 +68,7 @@ from lockstep_store.wire.messages.files import (
 from lockstep_store.wire.messages.folders import DELETE_FOLDER, FOLDER_CHANGE, FOLDER_CHANGES, MOVE_FOLDER
 from lockstep_store.wire.messages.journal import CHANGES, ChangesRequest
 from lockstep_store.wire.messages.kms import BUCKET_ENCRYPTION, KMS_KEYS, NEW_DATA_KEY
-from lockstep_store.wire.messages.locks import ACQUIRE, LOCKS, RENEW, AcquireRequest
+from lockstep_store.wire.messages.locks import ACQUIRE, LOCK_CHANGES, LOCKS, RENEW, AcquireRequest, LockChangesRequest
 from lockstep_store.wire.messages.people import API_KEYS, WHO_AM_I
 from lockstep_store.wire.messages.recovery import FSCK, FSCK_REPORT, RECOVER, RECOVERY
 from lockstep_store.wire.messages.s3 import (
@@ -111,6 +111,8 @@ MAX_DELETES_IN_FLIGHT = 2
 MAX_DELETES = 50
 """As many as the directory deletes in one transaction."""
 
+_WAITING = (AcquireRequest, ChangesRequest, LockChangesRequest, TryTargetRequest)
+
 SAFE_TO_REPEAT: frozenset[str] = frozenset(
     call.path
     for call in (
@@ -120,7 +122,7 @@ SAFE_TO_REPEAT: frozenset[str] = frozenset(
             VERSIONS,
             BUCKETS,
             GET_BUCKET,
-            LOCKS,
+            *(LOCKS, LOCK_CHANGES),
             WHO_AM_I,
             API_KEYS,
             CLUSTER,
@@ -212,7 +214,7 @@ class DirectoryClient:
 
     def call(self, call: Call[Req, Rep], request: Req) -> Rep:
         """Make a declared call. Raises the directory's error, or Unavailable when it does not reply."""
-        waits = request.wait_seconds if isinstance(request, (AcquireRequest, ChangesRequest, TryTargetRequest)) else 0.0
+        waits = request.wait_seconds if isinstance(request, _WAITING) else 0.0
 
         def attempt(seconds: float) -> Rep:
             return self._peer.call(self.url, call, request, timeout=seconds + waits)

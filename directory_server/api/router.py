@@ -130,6 +130,7 @@ class DirectoryApi:
         api.serve(lm.RENEW, self._renew, PROXY)
         api.serve(lm.RELEASE, self._release, PROXY)
         api.serve(lm.LOCKS, self._locks, PROXY)
+        api.serve(lm.LOCK_CHANGES, lambda request, _: self._components.locks.changes.wait(request), PROXY)
 
     def _acquire(self, request: lm.AcquireRequest, _: PeerIdentity) -> lm.AcquireReply:
         person = self._components.accounts.authenticate(request.credential)
@@ -147,7 +148,7 @@ class DirectoryApi:
     def _release(self, request: lm.ReleaseRequest, _: PeerIdentity) -> Nothing:
         person = self._components.accounts.authenticate(request.credential)
         if request.break_lock:
-            self._components.locks.break_lock(request.lock_id, person)
+            self._components.locks.break_lock(request.lock_id, person, request.reason)
         else:
             self._components.locks.release(person.account, request.lock_id)
         return Nothing()

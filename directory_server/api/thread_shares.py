@@ -47,10 +47,12 @@ OF_PROGRAMS = frozenset(
         servers.RESEAL,
         programs.PROXY_HEARTBEAT,
         read_leases.READ_LEASES,  # a change waits for it
+        locks.LOCK_CHANGES,
         cluster.RENEW_CERTIFICATE,
     )
 )
-"""No person's request causes one of these directly: the numbers of programs and of writes bound them."""
+"""No person's request causes one of these directly: the numbers of programs and of writes bound them. (Of waits for
+changes of locks, each proxy has one at a time, however many people listen.)"""
 
 ENDING = frozenset(
     call.path

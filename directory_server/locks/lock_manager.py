@@ -15,7 +15,10 @@ from dataclasses import replace
 from prometheus_client import Counter, Histogram
 
 from directory_server.cluster.directory_clock import DirectoryClock
+from directory_server.locks.ended_locks import EndedLocks, number_in
+from directory_server.locks.lock_changes import LockChanges
 from directory_server.locks.lock_listing import list_page, locks_on
+from directory_server.locks.lock_replies import names_of
 from directory_server.locks.lock_rules import AcquireOutcome, LockRules, MayLock, WantedLock
 from directory_server.locks.waiting_callers import WaitingCallers
 from directory_server.metadata.statements import buckets, locks, waiters
@@ -23,11 +26,11 @@ from directory_server.metadata.statements.locks import LockRow
 from directory_server.metadata.statements.party import Party
 from directory_server.metadata.statements.waiters import WaiterRow
 from directory_server.metadata.store import MetadataStore, Reader, Tx
+from directory_server.people.audit import Auditor, NoAudit
 from directory_server.people.person import Person
-from lockstep_store.runtime.bounded import BoundedMap
 from lockstep_store.runtime.tracing import log
 from lockstep_store.wire.crash_points import crash_point
-from lockstep_store.wire.errors import Forbidden, LockStale, NotFound
+from lockstep_store.wire.errors import Forbidden, NotFound
 from lockstep_store.wire.messages.files import PathLock
 from lockstep_store.wire.messages.locks import (
     MAX_LISTED_LOCKS,
@@ -41,7 +44,6 @@ from lockstep_store.wire.names import tenant_of
 
 WAITER_GRACE_SECONDS = 30.0
 MAX_BLOCKED = 64
-MAX_ENDED = 10_000
 IDLE_SECONDS = 1.0
 
 GRANTED = Counter("lockstep_directory_locks_granted", "Locks granted")
@@ -64,14 +66,20 @@ class LockManager:
         waiter_grace: float = WAITER_GRACE_SECONDS,
         max_blocked: int = MAX_BLOCKED,
         may_lock: MayLock = anyone,
+        audit: Auditor | None = None,
     ) -> None:
         self._store = store
         self._clock = clock
         self._grace = waiter_grace
         self._waiting = WaitingCallers(max_blocked)
-        self._rules = LockRules(clock, may_lock, lambda *request: self._waiting.wake(request), self._note_ended)
+        self._audit = audit or NoAudit()
+        # Rises over restarts too, as directory time does: nobody must take an earlier revision for the current one.
+        self.changes = LockChanges(int(clock.now() * 1e6))
+        self._ended = EndedLocks()
+        self._rules = LockRules(
+            clock, may_lock, lambda *request: self._waiting.wake(request), self._ended, self.changes.note
+        )
         self._replies = self._rules.replies
-        self._ended: BoundedMap[tuple[str, str], int] = BoundedMap(MAX_ENDED)
         self.may_grant: Callable[[], bool] | None = None
         """While it returns False, no lock expires and none is granted to a waiter."""
         self.fence_floor = 0
@@ -99,6 +107,7 @@ class LockManager:
     def close(self) -> None:
         """Answer every caller that waits. Their places in the queue stay."""
         self._waiting.close()
+        self.changes.close()
 
     # ------------------------------------------------------------ acquire
 
@@ -113,7 +122,7 @@ class LockManager:
         """
         wanted = _wanted(account, session, client, request)
         key = (account, request.request_id)
-        self._refuse_repeat(key)
+        self._ended.refuse_repeat(*key)
         with self._waiting.place(key) as event:
             wait = request.wait_seconds if event is not None else 0.0
             outcome = self._store.write(lambda tx: self._ask(tx, wanted, request.queue or wait > 0, wait))
@@ -185,19 +194,6 @@ class LockManager:
                 ],
             )
 
-    def _refuse_repeat(self, key: tuple[str, str]) -> None:
-        number = self._ended.get(key)
-        if number is not None:
-            raise LockStale(
-                f"request id {key[1]!r} already took lock number {number}, which has ended; use a new request id",
-                given=number,
-            )
-
-    def _note_ended(self, lock: LockRow) -> None:
-        # A delayed repeat of an acquire must not take a second lock that its caller does not know of. Memory is
-        # enough: such a lock would expire with its lease, and repeats rarely survive a restart.
-        self._ended[(lock.party.account, lock.request_id)] = lock.number
-
     # ------------------------------------------------------------ renew, release, break
 
     def renew(self, account: str, lock_id: str, lease_seconds: float | None = None) -> LockInfo:
@@ -210,10 +206,7 @@ class LockManager:
         def renew(tx: Tx) -> LockInfo:
             lock = _find_lock(tx, account, lock_id)
             if lock is None:
-                raise LockStale(
-                    f"lock {lock_id} has ended: it was released or broken, or its lease expired before it was renewed. "
-                    "Take the lock again, and check what has changed"
-                )
+                raise self._replies.ended(account, lock_id)
             _only_owner(lock, account, "renew")
             self._rules.demand(tx, lock.paths, account)
             lease = lock.lease_seconds if lease_seconds is None else lease_seconds
@@ -240,21 +233,21 @@ class LockManager:
             waiter = waiters.waiter_by_request(tx, account, lock_id)
             if waiter is not None:
                 self._rules.give_up(tx, waiter)
-            elif not self._has_ended(account, lock_id):
+            elif not self._ended.has(account, lock_id):
                 raise NotFound(f"there is no lock or place in line {lock_id!r}; it may have ended already")
 
         self._store.write(release)
         crash_point("directory.lock.released")
 
-    def break_lock(self, lock_id: str, person: Person) -> None:
+    def break_lock(self, lock_id: str, person: Person, reason: str = "") -> None:
         """Take a lock away from its holder, for an administrator or the owner of a bucket that it reaches into.
 
-        Safe for the data: the former holder's next write is refused by number. Raises NotFound when there is no such
-        lock, Forbidden for anyone else.
+        Safe for the data: the former holder's next write is refused by number. That refusal says who broke the lock,
+        and the reason, as the audit does. Raises NotFound when there is no such lock, Forbidden for anyone else.
         """
 
         def break_it(tx: Tx) -> LockRow:
-            number = _number(lock_id)
+            number = number_in(lock_id)
             lock = locks.lock_by_number(tx, number) if number else locks.lock_by_any_request(tx, lock_id)
             owners = [] if lock is None else [_owner(tx, path.bucket) for path in lock.paths]
             if lock is None or not (person.admin or person.tenant in map(tenant_of, owners)):
@@ -265,18 +258,14 @@ class LockManager:
                     "break it",
                     holder=lock.party.account,
                 )
+            tx.after_commit(lambda: self._ended.note_broken(lock, person.account, reason))
             self._rules.end(tx, lock)
+            self._audit.write(tx, "lock broken", person.account, names_of(lock.paths), detail=_detail(lock, reason))
             return lock
 
         lock = self._store.write(break_it)
         crash_point("directory.lock.broken")
         log.warning("lock %d of %s was broken by %s", lock.number, lock.party, person.account)
-
-    def _has_ended(self, account: str, lock_id: str) -> bool:
-        number = _number(lock_id)
-        if number is None:
-            return (account, lock_id) in self._ended
-        return any(owner == account and ended == number for (owner, _), ended in self._ended.items())
 
     # ------------------------------------------------------------ listing
 
@@ -371,14 +360,13 @@ def _wanted(account: str, session: str, client: str, request: AcquireRequest) ->
     return WantedLock(request.request_id, ordered, Party(account, client, session), request.lease_seconds)
 
 
-def _number(lock_id: str) -> int | None:
-    text = lock_id.removeprefix("lock-")
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 16 else None
+def _detail(lock: LockRow, reason: str) -> str:
+    return f"lock {lock.number} of {lock.party.account}" + (f": {reason}" if reason else "")
 
 
 def _find_lock(tx: Reader, account: str, lock_id: str) -> LockRow | None:
     """Find a lock by its id or number, or the account's by its request. Another tenant's seems not to be there."""
-    number = _number(lock_id)
+    number = number_in(lock_id)
     found = locks.lock_by_number(tx, number) if number else locks.lock_by_request(tx, account, lock_id)
     return found if found is None or tenant_of(found.party.account) == tenant_of(account) else None
 

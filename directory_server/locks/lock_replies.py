@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from directory_server.cluster.directory_clock import DirectoryClock
 from directory_server.locks.deadlock import Wait
+from directory_server.locks.ended_locks import EndedLocks
 from directory_server.metadata.statements.locks import LockRow
 from directory_server.metadata.statements.waiters import WaiterRow
 from lockstep_store.wire.errors import Locked, LockStale
@@ -16,8 +17,9 @@ from lockstep_store.wire.messages.locks import LockInfo, LockPath, WaiterInfo
 class LockReplies:
     """Converts directory time into the wall clock, for display."""
 
-    def __init__(self, clock: DirectoryClock) -> None:
+    def __init__(self, clock: DirectoryClock, ended: EndedLocks) -> None:
         self._clock = clock
+        self._ended = ended
 
     def locked(self, lock: LockRow, path: LockPath, account: str, place: int = 0) -> Locked:
         """Return the refusal that names the holder of `path` and the time until its lease ends."""
@@ -43,15 +45,27 @@ class LockReplies:
             place=place,
         )
 
-    def stale(self, path: LockPath, number: int, lock: LockRow | None) -> LockStale:
-        """Return the refusal of lock number `number`; `lock` is the path's current lock."""
+    def stale(self, path: LockPath, account: str, number: int, lock: LockRow | None) -> LockStale:
+        """Return the refusal of the account's lock number `number`; `lock` is the path's current lock."""
+        breaking = self._ended.breaking(account, str(number))
+        why = breaking or "it was released or broken, its lease expired, or it belongs to another person or path"
         now_held = f"It is now locked by {lock.party}, lock number {lock.number}" if lock else "Nobody holds it now"
         return LockStale(
-            f"lock number {number} does not hold {path_name(path)}: it was released or broken, its lease expired, "
-            f"or it belongs to another person or path. {now_held}. Nothing was written: take the lock again, and check "
-            "what has changed",
+            f"lock number {number} does not hold {path_name(path)}: "
+            f"{why}. {now_held}. "
+            "Nothing was written: take the lock again, and check what has changed",
             given=number,
+            **(breaking.facts() if breaking else {}),
             **(self._details(lock) if lock else {}),
+        )
+
+    def ended(self, account: str, lock_id: str) -> LockStale:
+        """Return the refusal to renew a lock that the account does not hold any more."""
+        breaking = self._ended.breaking(account, lock_id)
+        why = breaking or "it was released or broken, or its lease expired before it was renewed"
+        return LockStale(
+            f"lock {lock_id} has ended: {why}. Take the lock again, and check what has changed",
+            **(breaking.facts() if breaking else {}),
         )
 
     def _details(self, lock: LockRow) -> dict[str, object]:

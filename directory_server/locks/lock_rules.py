@@ -15,6 +15,7 @@ from typing import TypeVar
 
 from directory_server.cluster.directory_clock import DirectoryClock
 from directory_server.locks.deadlock import Wait, describe, find_cycle
+from directory_server.locks.ended_locks import EndedLocks
 from directory_server.locks.lock_replies import LockReplies, names_of, path_name
 from directory_server.metadata.statements import locks, quotas, waiters
 from directory_server.metadata.statements.lock_requests import LAST
@@ -63,7 +64,7 @@ class LockRules:
     """Every method works inside the caller's transaction and changes nothing else.
 
     After a commit, `wake(account, request_id)` is called for every waiter that was granted its lock or lost its
-    place, and `ended(lock)` for every lock that ended.
+    place, `ended` notes every lock that ended, and `changed()` is called for each lock and place that came or went.
     """
 
     def __init__(
@@ -71,13 +72,15 @@ class LockRules:
         clock: DirectoryClock,
         may_lock: MayLock,
         wake: Callable[[str, str], None],
-        ended: Callable[[LockRow], None],
+        ended: EndedLocks,
+        changed: Callable[[], None],
     ) -> None:
-        self.replies = LockReplies(clock)
+        self.replies = LockReplies(clock, ended)
         self._clock = clock
         self._may_lock = may_lock
         self._wake = wake
         self._ended = ended
+        self._changed = changed
 
     # ------------------------------------------------------------ the right to lock
 
@@ -136,6 +139,7 @@ class LockRules:
             keep_until=keep_until,
             since_at=self._clock.wall(),
         )
+        tx.after_commit(self._changed)
         return replace(row, seq=waiters.insert_waiter(tx, row))
 
     def _grant(self, tx: Tx, request_id: str, paths: tuple[LockPath, ...], party: Party, lease: float) -> LockRow:
@@ -149,6 +153,7 @@ class LockRules:
             since_at=self._clock.wall(),
         )
         locks.insert_lock(tx, row)
+        tx.after_commit(self._changed)
         crash_point("directory.lock.inserted")
         return row
 
@@ -220,7 +225,8 @@ class LockRules:
 
     def _delete(self, tx: Tx, lock: LockRow) -> None:
         locks.delete_lock(tx, lock)
-        tx.after_commit(lambda: self._ended(lock))
+        tx.after_commit(lambda: self._ended.note(lock))
+        tx.after_commit(self._changed)
 
     def give_up(self, tx: Tx, waiter: WaiterRow) -> None:
         """Remove a place from the queue; the one behind it may be next."""
@@ -229,7 +235,8 @@ class LockRules:
 
     def _remove_waiter(self, tx: Tx, waiter: WaiterRow) -> None:
         waiters.delete_waiter(tx, waiter)
-        self._after_commit(tx, waiter.party.account, waiter.request_id)
+        tx.after_commit(lambda: self._wake(waiter.party.account, waiter.request_id))
+        tx.after_commit(self._changed)
 
     def _hand_on(self, tx: Tx, paths: Iterable[LockPath]) -> None:
         """Grant freed paths to the next in line, skipping waiters that have lost the right to lock."""
@@ -250,9 +257,6 @@ class LockRules:
             if first is None or first.seq != waiter.seq or locks.lock_on(tx, path) is not None:
                 return False
         return True
-
-    def _after_commit(self, tx: Tx, account: str, request_id: str) -> None:
-        tx.after_commit(lambda: self._wake(account, request_id))
 
     def expire(self, tx: Tx) -> None:
         """End every lock whose lease has expired, and every place whose waiter has not asked for too long.
@@ -287,7 +291,7 @@ class LockRules:
             raise self.replies.locked(lock, path, account)
         if lock is not None and lock.number == lock_number and lock.party.account == account:
             return lock_number
-        raise self.replies.stale(path, lock_number, lock)
+        raise self.replies.stale(path, account, lock_number, lock)
 
     def refusal(self, tx: Reader, wanted: WantedLock) -> LockstepError:
         """Why `wanted` cannot be granted: no right to lock, or Locked with the holder, the time and the place."""

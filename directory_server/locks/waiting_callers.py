@@ -56,5 +56,10 @@ class WaitingCallers:
                     event.set()
 
     @property
+    def count(self) -> int:
+        """How many callers wait now."""
+        return self._count
+
+    @property
     def closed(self) -> bool:
         return self._closed

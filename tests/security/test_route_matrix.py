@@ -113,8 +113,9 @@ ROUTES: dict[str, Route] = {
     # Locks
     "acquire_lock": Route(WRITERS, body={"paths": ["{bucket}/free"]}),
     "list_locks": Route(LIVE, sees_bucket=OWNERS),
+    "watch_locks": Route(LIVE, query="seconds=0", sees_bucket=OWNERS),
     "renew_lock": Route(OWNER),
-    "release_lock": Route(OWNERS, query="break=true"),
+    "release_lock": Route(OWNERS, query="break=true&reason=holidays"),
     # People
     "login": Route(EVERYBODY, body={"username": "stranger", "password": PASSWORD}),
     "register": Route(EVERYBODY, body={"username": "{new}", "password": PASSWORD}),
@@ -289,7 +290,7 @@ class World:
             (("begin_second_factor",), self._user),
             (("confirm_second_factor",), self._begun_factor),
             (("disable_second_factor", "new_recovery_codes", "reset_second_factor"), self._factor),
-            (("renew_lock", "release_lock", "list_locks"), self._lock),
+            (("renew_lock", "release_lock", "list_locks", "watch_locks"), self._lock),
             (("revoke_key",), self._api_key),
             (("rotate_s3_key", "revoke_s3_key"), self._s3_key),
             (("get_service_account", "delete_service_account", "put_service_policy"), self._service_account),

@@ -36,6 +36,8 @@ from client_proxy.doors.rest.groups import GroupRoutes
 from client_proxy.doors.rest.journal import ChangeRoutes
 from client_proxy.doors.rest.lifecycles import LifecycleRoutes
 from client_proxy.doors.rest.limited import limited
+from client_proxy.doors.rest.listener_places import ListenerPlaces
+from client_proxy.doors.rest.lock_events import LockEventRoutes
 from client_proxy.doors.rest.locks import LockRoutes
 from client_proxy.doors.rest.maintenance import MaintenanceRoutes
 from client_proxy.doors.rest.metrics import REQUEST_SECONDS, REQUESTS
@@ -74,6 +76,8 @@ UNMATCHED = "unmatched"
 METHODS = frozenset({"GET", "HEAD", "PUT", "POST", "PATCH", "DELETE", "OPTIONS"})
 DEFAULT_WAITING = 64
 DEFAULT_WATCHING = 32
+DEFAULT_LISTENING = 32
+LISTENING_PER_ACCOUNT = 8
 
 
 class RestApi:
@@ -217,6 +221,7 @@ def create_app(
     health: Callable[[], Health],
     max_waiting: int = DEFAULT_WAITING,
     max_watching: int = DEFAULT_WATCHING,
+    max_listening: int = DEFAULT_LISTENING,
     thin: bool = True,
     remote: bool = False,
     limits: RateLimits | None = None,
@@ -226,19 +231,22 @@ def create_app(
 
     `remote`: the proxy listens beyond its own machine. `limits`: rate limits, `trust`: the certificate authorities that
     replies name; none by default. `program_id` and `version` are the proxy's, for its document and log. `max_waiting`
-    bounds the requests that wait for locks, `max_watching` those that wait for changes, because each occupies a server
-    thread. Without `thin` all requests go through Flask.
+    bounds the requests that wait for locks, `max_watching` those that wait for changes, and `max_listening` those that
+    listen to events, because each occupies a server thread. Without `thin` all requests go through Flask.
     """
     app = Flask(f"lockstep.client_proxy.{program_id}", static_folder=None, template_folder=None)
     app.url_rule_class = _MatchingRule
     app.url_map.merge_slashes = False
     app.url_map.converters.update(segment=_Segment, file_path=_FilePath)
     operators = Operators(directory, health)
+    callers = Callers(directory)
     locks, changes = LockRoutes(directory, max_waiting=max_waiting), ChangeRoutes(directory, max_waiting=max_watching)
+    events = LockEventRoutes(directory, callers, ListenerPlaces(max_listening, LISTENING_PER_ACCOUNT))
     operations = [
         *_files(file_store, directory),
         *_buckets(directory),
         *locks.operations(),
+        *events.operations(),
         *changes.operations(),
         *AccessRoutes(directory).operations(),
         *BucketPolicyRoutes(directory).operations(),
@@ -249,7 +257,6 @@ def create_app(
     ]
     operations += DocumentRoutes(operations, version).operations()
     if limits is not None:
-        callers = Callers(directory)
         operations = [limited(operation, limits, callers) for operation in operations]
     api = RestApi(app, operations, thin=thin, trust=trust)
     for path, page in (("/health", operators.health_page), ("/metrics", operators.metrics_page)):
@@ -258,7 +265,7 @@ def create_app(
         Exception, lambda error: _flask_response(api.refusal(_as_refusal(error), flask_request.environ))
     )
     app.extensions["lockstep"] = api
-    api.on_stopping = _all_of(locks.stop_waiting, changes.stop_waiting)
+    api.on_stopping = _all_of(locks.stop_waiting, changes.stop_waiting, events.stop)
     app.wsgi_app = api.wsgi  # type: ignore[method-assign]
     return app
 

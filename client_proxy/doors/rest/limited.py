@@ -33,7 +33,7 @@ def rate_class_of(operation: Operation) -> RateClass | None:
         return "admin"
     if operation.method not in ("GET", "HEAD"):
         return "write"
-    return "list" if operation.id.startswith("list_") or operation.id == "changes" else "read"
+    return "list" if operation.id.startswith("list_") or operation.id in ("changes", "watch_locks") else "read"
 
 
 def limited(operation: Operation, limits: RateLimits, callers: Callers) -> Operation:

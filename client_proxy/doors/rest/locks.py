@@ -26,7 +26,7 @@ from lockstep_store.runtime.http.api import RawReply
 from lockstep_store.runtime.http.header_text import header_text
 from lockstep_store.wire import errors
 from lockstep_store.wire.errors import BadRequest, Overloaded
-from lockstep_store.wire.messages.base import Bucket, PathText, Text, WriteId
+from lockstep_store.wire.messages.base import MAX_TEXT_CHARACTERS, Bucket, PathText, Text, WriteId
 from lockstep_store.wire.messages.locks import (
     ACQUIRE,
     DEFAULT_LEASE_SECONDS,
@@ -48,6 +48,7 @@ from lockstep_store.wire.messages.locks import (
 from lockstep_store.wire.names import MAX_PATH_BYTES, check_bucket, check_path
 
 _operation = partial(Operation, tag="Locks")
+REASON = {"type": "string", "maxLength": MAX_TEXT_CHARACTERS, "pattern": "^[^\\u0000-\\u001f\\u007f-\\u009f]+$"}
 PAGE_END = {"type": "string", "pattern": "^[LW][0-9]{1,18}$"}
 LONGEST_WAIT_SECONDS = 300.0
 
@@ -183,6 +184,7 @@ class LockRoutes:
                 description="The next one in line gets the lock at once.",
                 parameters=(
                     Parameter("break", "query", "`true`: break a lock (administrators and the bucket's owner).", FLAG),
+                    Parameter("reason", "query", "With `break`: a reason for the holder and the audit.", REASON),
                 ),
                 answers={204: Answer("Released.")},
                 refusals=usual,
@@ -202,7 +204,7 @@ class LockRoutes:
                 wait_seconds=0.0,
                 lease_seconds=body.lease_seconds,
                 queue=body.queue,
-                client=_shown(body.client),
+                client=_shown(body.client, "the client's name"),
             ),
             body.wait_seconds,
         )
@@ -224,8 +226,11 @@ class LockRoutes:
         return json_reply(self._directory.call(RENEW, RenewRequest(credential, id, body.lease_seconds)))
 
     def release(self, request: RestRequest) -> RawReply:
-        wanted = ReleaseRequest(request.access(), request.segment("id"), request.flag_argument("break"))
-        self._directory.call(RELEASE, wanted)
+        breaks, reason = request.flag_argument("break"), request.argument("reason", limit=MAX_TEXT_CHARACTERS)
+        if reason and not breaks:
+            raise BadRequest("a reason is for breaking a lock: send break=true, too, or leave it out")
+        reason = _shown(reason, "the reason")
+        self._directory.call(RELEASE, ReleaseRequest(request.access(), request.segment("id"), breaks, reason))
         return empty_reply()
 
     def _acquire(self, request: AcquireRequest, wait_seconds: float) -> AcquireReply:
@@ -272,12 +277,12 @@ def _lock_paths(body: AcquireBody) -> list[LockPath]:
     return paths
 
 
-def _shown(client: str) -> str:
-    """The client's name. Others see it in their terminals, so it must not contain control characters."""
-    for character in client:
+def _shown(text: str, what: str) -> str:
+    """The text. Others see it in their terminals, so it must not contain control characters."""
+    for character in text:
         if unicodedata.category(character) in ("Cc", "Cs"):
-            raise BadRequest(f"the client's name contains the control character U+{ord(character):04X}")
-    return client
+            raise BadRequest(f"{what} contains the control character U+{ord(character):04X}")
+    return text
 
 
 def _queued(reply: AcquireReply) -> QueuedReply:

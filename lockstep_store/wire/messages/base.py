@@ -21,8 +21,9 @@ from lockstep_store.wire.secret_members import repr_without_secrets
 
 MAX_BATCH = 1000
 MAX_LISTING = 1000
+MAX_TEXT_CHARACTERS = 256
 
-Text = Annotated[str, Meta(max_length=256)]
+Text = Annotated[str, Meta(max_length=MAX_TEXT_CHARACTERS)]
 Description = Annotated[str, Meta(max_length=1000)]
 """Of a group, a tenant or an identity. A file's may be longer: see `wire/file_facts.py`."""
 Bucket = Annotated[str, Meta(max_length=63)]

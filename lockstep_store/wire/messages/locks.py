@@ -113,15 +113,33 @@ class LocksReply(Message):
 class ReleaseRequest(Message):
     """Release a lock, or leave the queue: `lock_id` can also be the id of a waiter or of an acquire request.
 
-    `break_lock`: an administrator or the bucket's owner takes the lock from its holder.
+    `break_lock`: an administrator or the bucket's owner takes the lock from its holder, who gets to know the `reason`.
     """
 
     credential: Credential
     lock_id: Text
     break_lock: bool = False
+    reason: Text = ""
+
+
+class LockChangesRequest(Message):
+    """Wait up to `wait_seconds` until the locks and the queue have another revision than `seen`.
+
+    It is a proxy's own call, and the reply names nothing: the proxy then lists the locks of each person who listens.
+    """
+
+    seen: int | None = None
+    wait_seconds: Annotated[float, Meta(ge=0, le=MAX_WAIT_SECONDS)] = 0.0
+
+
+class LockChangesReply(Message):
+    """Equal revisions mean that no lock and no place in the queue came or went, also over a restart."""
+
+    revision: int
 
 
 ACQUIRE = Call("/v1/locks/acquire", AcquireRequest, AcquireReply)
 RENEW = Call("/v1/locks/renew", RenewRequest, LockInfo)
 RELEASE = Call("/v1/locks/release", ReleaseRequest, Nothing)
 LOCKS = Call("/v1/locks", LocksRequest, LocksReply)
+LOCK_CHANGES = Call("/v1/locks/changes", LockChangesRequest, LockChangesReply)

@@ -49,6 +49,7 @@ BEYOND_SCHEMAS = {
     "set_tenant_quota": "1.0 is an integer to a schema",
     "create_tenant": "which names a tenant may have",
     "acquire_lock": "what a path is depends on the bucket beside it",
+    "release_lock": "a reason is for breaking only",
     "restore_version": "a lock's number is written without a point: 1.0 is an integer to a schema",
     "login": "which characters a name may have (RFC 8265)",
     "register": "which characters a name may have (RFC 8265)",

@@ -69,7 +69,7 @@ HELD_WHILE_STARTING = {
         buckets.GET_BUCKET,
         uploads.UPLOADS,
         uploads.UPLOAD_PARTS,
-        locks.LOCKS,
+        *(locks.LOCKS, locks.LOCK_CHANGES),
         writes.BEGIN,
         writes.GIVE_UP,
         files.DELETE,

@@ -175,7 +175,17 @@ def test_list_renew_release_and_break(door: Door) -> None:
     assert door.directory.calls[-1][1].break_lock is False
     assert door.ask("DELETE", "/api/v1/locks/l1?break=true").status == 204
     assert door.directory.calls[-1][1].break_lock is True
-    assert door.ask("DELETE", "/api/v1/locks/l1?break=maybe").status == 400
+    assert door.ask("DELETE", "/api/v1/locks/l1?break=true&reason=you%20left").status == 204
+    sent = door.directory.calls[-1][1]
+    assert (sent.break_lock, sent.reason) == (True, "you left")
+    for query in (
+        "break=maybe",
+        "reason=mine",
+        "break=true&reason=",
+        "break=true&reason=%1b",
+        f"break=true&reason={'x' * 257}",
+    ):
+        assert door.ask("DELETE", f"/api/v1/locks/l1?{query}").status == 400
     assert door.ask("DELETE", "/api/v1/locks/" + "x" * 257).status == 400
 
 

@@ -224,7 +224,7 @@ def test_the_base_class_is_an_answer_too(door: Door) -> None:
         ("PUT", "/api/v1/files/files/a?version=1", []),
         ("DELETE", "/api/v1/files/files/a?version=1&force=true", ["version"]),
         ("GET", "/api/v1/files/files?Limit=1", ["cursor", "delimiter", "limit", "prefix"]),
-        ("DELETE", "/api/v1/locks/l1?brake=true", ["break"]),
+        ("DELETE", "/api/v1/locks/l1?brake=true", ["break", "reason"]),
         ("GET", "/api/v1/health?x", []),
     ],
 )
