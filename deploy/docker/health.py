@@ -1,6 +1,7 @@
 """Ends with 0 if the program of this container is healthy, otherwise with 1 and the reason: the image's HEALTHCHECK.
 
 The argument is the program, as after `lockstep serve`; without one, it is read from the container's first process.
+With `alive` as a second one, any answer is enough: a program that only waits for another one needs no restart.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ def main(arguments: list[str]) -> int:
         print(f"the {role} does not answer: {error}")
         return 1
     print(body)
-    return 0 if reply.status == 200 else 1
+    return 0 if reply.status == 200 or arguments[1:] == ["alive"] else 1
 
 
 def _context(prefix: str, program: str) -> ssl.SSLContext:

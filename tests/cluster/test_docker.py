@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shlex
 import shutil
 import subprocess
 import sys
@@ -24,26 +23,16 @@ import requests
 import yaml
 
 from tests import ROOT
+from tests.cluster.container_image import FOLDER, dockerfile, image_environment
 from tests.fakes.lasting_ports import lasting_ports
 from tests.waiting import wait_until
 
-FOLDER = ROOT / "deploy" / "docker"
 HADOLINT = shutil.which("hadolint", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
 
 
 def _compose() -> dict[str, Any]:
     content: dict[str, Any] = yaml.safe_load((FOLDER / "compose.yaml").read_text())
     return content
-
-
-def _dockerfile() -> str:
-    """The instructions, one on a line."""
-    return (FOLDER / "Dockerfile").read_text().replace("\\\n", " ")
-
-
-def _image_environment() -> dict[str, str]:
-    (line,) = re.findall(r"^ENV (.+)$", _dockerfile(), re.MULTILINE)
-    return dict(word.split("=", 1) for word in shlex.split(line))
 
 
 @pytest.mark.skipif(HADOLINT is None, reason="hadolint is not installed")
@@ -60,7 +49,7 @@ def test_the_image_gets_the_packages_and_no_more() -> None:
     assert lines[0] == "*"
     packages = {path.parent.name for path in ROOT.glob("*/__init__.py")} - {"tests", "benchmarks"}
     assert packages < {line.removeprefix("!") for line in lines}
-    used = re.findall(r"deploy/docker/\w+\.py", _dockerfile())
+    used = re.findall(r"deploy/docker/\w+\.py", dockerfile())
     assert {f"!{name}" for name in used} == {line for line in lines if line.startswith("!deploy")}
 
 
@@ -68,13 +57,13 @@ def test_the_image_has_every_extra_of_the_programs() -> None:
     """Each setting works in a container; `mount` is for people's machines."""
     declared = ConfigParser(interpolation=None)
     declared.read(ROOT / "setup.cfg")
-    (installed,) = re.findall(r"install --no-cache-dir '\.\[([\w,]+)\]'", _dockerfile())
+    (installed,) = re.findall(r"install --no-cache-dir '\.\[([\w,]+)\]'", dockerfile())
     assert set(installed.split(",")) == set(declared["options.extras_require"]) - {"dev", "mount"}
 
 
 def test_each_service_is_closed() -> None:
     """No service has a capability, a writable root file system or another user than the image's."""
-    assert re.search(r"^USER 10001:10001$", _dockerfile(), re.MULTILINE)
+    assert re.search(r"^USER 10001:10001$", dockerfile(), re.MULTILINE)
     for name, service in _compose()["services"].items():
         closed = (service["read_only"], service["cap_drop"], service["security_opt"])
         assert closed == (True, ["ALL"], ["no-new-privileges:true"]), name
@@ -108,7 +97,7 @@ class Composed:
         return text
 
     def environment(self, name: str) -> dict[str, str]:
-        given = {**_image_environment(), **self.services[name].get("environment", {})}
+        given = {**image_environment(), **self.services[name].get("environment", {})}
         own = {key: self._own(name, value).replace("$PATH", os.environ["PATH"]) for key, value in given.items()}
         own = {key: "127.0.0.1" if value == "0.0.0.0" else value for key, value in own.items()}
         if name in self.ports:
@@ -160,7 +149,7 @@ class Composed:
 
     def check(self, name: str) -> subprocess.CompletedProcess[str]:
         """Run the image's health check beside a service."""
-        (found,) = re.findall(r"^HEALTHCHECK .* CMD (\[.+\])$", _dockerfile(), re.MULTILINE)
+        (found,) = re.findall(r"^HEALTHCHECK .* CMD (\[.+\])$", dockerfile(), re.MULTILINE)
         python, script = json.loads(found)
         assert (python, script) == ("/opt/lockstep/bin/python", "/opt/lockstep/health.py")
         words = [sys.executable, str(FOLDER / "health.py"), self._role(name)]
