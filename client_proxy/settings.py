@@ -17,7 +17,7 @@ from client_proxy.rate_limits.rules import DEFAULTS, IN_MEMORY, RateRule, parse_
 from lockstep_store.client.local_storage import DEFAULT_FOLDER, FOLDER_VARIABLE
 from lockstep_store.runtime.addresses import Network
 from lockstep_store.runtime.log_output import LogSettings, log_options, log_settings
-from lockstep_store.runtime.options import DEFAULT_THREADS, is_loopback, parse_size
+from lockstep_store.runtime.options import DEFAULT_THREADS, Size, is_loopback
 
 PREFIX = "LOCKSTEP_PROXY_"
 _ORIGIN = re.compile(r"https?://([a-z0-9.-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?")
@@ -72,20 +72,6 @@ class Settings:
         return f"https://[{host}]:{self.port}" if ":" in host else f"https://{host}:{self.port}"
 
 
-class _Size(click.ParamType[int]):
-    name = "bytes"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        if isinstance(value, int):
-            return value
-        found = parse_size(value)
-        if found is None:
-            self.fail(
-                f"{value!r} is not a size: give a number of bytes, or a number with KiB, MiB, GiB or TiB", param, ctx
-            )
-        return found
-
-
 class _Network(click.ParamType[Network]):
     name = "network"
 
@@ -137,13 +123,13 @@ _OPTIONS = (
     _option("--directory", default="https://127.0.0.1:5050", help="URL of the directory server."),
     _option(
         "--cache-bytes",
-        type=_Size(),
+        type=Size(),
         default=f"{DISK_BYTES // 1024**3}GiB",
         help="Maximum size of the cache on disk.",
     ),
     _option(
         "--memory-bytes",
-        type=_Size(),
+        type=Size(),
         default=f"{MEMORY_BYTES // 1024**2}MiB",
         help="Maximum size of the small files kept in memory.",
     ),

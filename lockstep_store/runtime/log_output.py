@@ -21,7 +21,7 @@ from typing import Any, Literal
 import click
 
 from lockstep_store.runtime import tracing
-from lockstep_store.runtime.options import parse_size
+from lockstep_store.runtime.options import Size
 from lockstep_store.runtime.tracing import DIGEST, log, request_id
 
 LogFormat = Literal["text", "json"]
@@ -42,16 +42,6 @@ class LogSettings:
 
 
 DEFAULT_LOG = LogSettings()
-
-
-class _Bytes(click.ParamType[int]):
-    name = "bytes"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        found = value if isinstance(value, int) else parse_size(value)
-        if found is None or found < MIN_BYTES:
-            self.fail(f"{value!r} is not a size of at least {MIN_BYTES} bytes, such as 16MiB", param, ctx)
-        return found
 
 
 def log_options(prefix: str) -> Callable[[Any], Any]:
@@ -86,7 +76,7 @@ def log_options(prefix: str) -> Callable[[Any], Any]:
         click.option(
             "--log-bytes",
             default="16MiB",
-            type=_Bytes(),
+            type=Size(MIN_BYTES),
             help="With --log-file: size at which a new file begins.",
             envvar=f"{prefix}LOG_BYTES",
             show_envvar=True,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 from urllib.parse import urlsplit
 
 import click
@@ -34,3 +35,19 @@ def parse_size(text: str) -> int | None:
     found = _SIZE.fullmatch(text.strip())
     unit = found.group(2).lower() if found else "?"
     return int(found.group(1)) * _UNITS[unit] if found is not None and unit in _UNITS else None
+
+
+class Size(click.ParamType[int]):
+    """The type of an option that takes a size: a number of bytes, at least `least`."""
+
+    name = "size"
+
+    def __init__(self, least: int = 0) -> None:
+        self._least = least
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        found = value if isinstance(value, int) else parse_size(value)
+        if found is None or found < self._least:
+            size = f"a size of at least {self._least} bytes" if self._least else "a size"
+            self.fail(f"{value!r} is not {size}: give a number of bytes, or one with a unit such as 16MiB", param, ctx)
+        return found

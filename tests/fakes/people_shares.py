@@ -1,4 +1,4 @@
-"""Sharing in the cluster in memory: links that nobody visits, and grants that nobody judges."""
+"""Sharing in the cluster in memory: links that nobody visits, grants that nobody judges, settings that nobody obeys."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from msgspec.structs import replace
 
 from lockstep_store.wire.errors import NotFound
 from lockstep_store.wire.messages import access as am
+from lockstep_store.wire.messages import s3
 from lockstep_store.wire.messages import shares as sm
-from lockstep_store.wire.messages.base import CredentialRequest
+from lockstep_store.wire.messages.base import CredentialRequest, Nothing
 
 NOW = 1_700_000_000.0
 
@@ -21,6 +22,9 @@ class SharesCore:
         self.link_passwords: list[str] = []
         self.grants: dict[tuple[str, str], dict[str, am.AccessLevel]] = {}
         """Levels by account, of each bucket and path."""
+        self.settings: dict[tuple[str, str], str] = {}
+        """Settings as JSON, by bucket and name."""
+        self.previews: list[am.PreviewPolicyRequest] = []
 
     def _who(self, credential: str, what: str) -> str:
         raise NotImplementedError
@@ -76,6 +80,22 @@ class SharesCore:
             if entry.level is not None:
                 given[entry.account] = entry.level
         return self._access_reply(request.bucket, request.path)
+
+    def _access_preview(self, request: am.PreviewPolicyRequest) -> am.AccessReply:
+        self._who(request.credential, "try a policy")
+        self.previews.append(request)
+        return self._access_reply(request.bucket, request.path)
+
+    def _bucket_settings(self, request: s3.BucketSettingRequest) -> s3.SettingReply:
+        self._who(request.credential, "read a setting")
+        return s3.SettingReply(self.settings.get((request.bucket, request.name)))
+
+    def _bucket_settings_put(self, request: s3.PutBucketSettingRequest) -> Nothing:
+        self._who(request.credential, "change a setting")
+        self.settings.pop((request.bucket, request.name), None)
+        if request.value is not None:
+            self.settings[request.bucket, request.name] = request.value
+        return Nothing()
 
     def _access_shared_with_me(self, request: CredentialRequest) -> am.SharedWithMeReply:
         who = self._who(request.credential, "see what is shared")

@@ -20,55 +20,23 @@ from client_proxy.doors.rest.request import RestRequest
 from lockstep_store.runtime.http.api import RawReply
 from lockstep_store.wire import errors
 from lockstep_store.wire.errors import BadRequest
-from lockstep_store.wire.file_facts import MAX_FILE_TAGS, check_tags
-from lockstep_store.wire.messages.base import Message, PathText
+from lockstep_store.wire.file_facts import check_tags
+from lockstep_store.wire.messages.bucket_settings import LifecyclePlan, LifecycleReply
 
 _operation = partial(Operation, tag="Buckets", refusals=(errors.BadName, errors.Forbidden, errors.NotFound))
 _ONE = "/lifecycles/{bucket}"
 MAX_RULES = 1000
 DAY_SECONDS = 86_400
 
-Days = Annotated[int, Meta(ge=1, le=2**31 - 1)]
-Size = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 
-
-class LifecyclePlan(JsonBody):
-    """Which files a rule applies to, and what it does to them. A rule does at least one thing.
-
-    A file has to meet every condition that is given. Where versions are kept, a file that expires goes to the trash.
-    """
-
-    id: Annotated[str, Meta(max_length=255)] = ""
-    """If it is empty, the proxy chooses one."""
-    enabled: bool = True
-    prefix: PathText = ""
-    tags: Annotated[dict[str, str], Meta(max_length=MAX_FILE_TAGS)] = {}
-    larger_than: Size | None = None
-    smaller_than: Size | None = None
-    expire_days: Days | None = None
-    """Delete files this many days after they were written."""
-    expire_at: Annotated[float, Meta(ge=0)] | None = None
-    """Delete files at this time, a midnight in UTC; seconds since 1970."""
-    noncurrent_days: Days | None = None
-    """Remove older versions this many days after they were replaced."""
-    keep_newer: Annotated[int, Meta(ge=1, le=100)] | None = None
-    """With `noncurrent_days`: keep this many of the newest older versions."""
-    drop_markers: bool = False
-    """Remove delete markers that are the last thing left of a file."""
-    abort_uploads_days: Days | None = None
-    """Abort multipart uploads this many days after they were begun."""
+class LifecyclePlanBody(LifecyclePlan, forbid_unknown_fields=True):
+    """A rule in a request: like JsonBody, it refuses what it does not know."""
 
 
 class LifecycleBody(JsonBody):
     """All rules of a bucket; without any, nothing is deleted automatically."""
 
-    rules: Annotated[list[LifecyclePlan], Meta(max_length=MAX_RULES)]
-
-
-class LifecycleReply(Message, omit_defaults=False):
-    """All rules of a bucket."""
-
-    rules: list[LifecyclePlan]
+    rules: Annotated[list[LifecyclePlanBody], Meta(max_length=MAX_RULES)]
 
 
 class LifecycleRoutes:
@@ -113,7 +81,7 @@ class LifecycleRoutes:
         if len({rule.id for rule in rules}) < len(rules):
             raise BadRequest("two rules have the same id: leave the id of a new rule out")
         self._setting.put(credential, bucket, {"Rules": [stored_rule(rule) for rule in rules]} if rules else None)
-        return json_reply(LifecycleReply(rules))
+        return json_reply(LifecycleReply([*rules]))
 
 
 def check_rule(rule: LifecyclePlan) -> None:

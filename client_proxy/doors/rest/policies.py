@@ -15,7 +15,8 @@ from client_proxy.doors.rest.request import RestRequest
 from lockstep_store.runtime.http.api import RawReply
 from lockstep_store.wire import errors
 from lockstep_store.wire.messages import access as am
-from lockstep_store.wire.messages.base import Message, PathText
+from lockstep_store.wire.messages.base import PathText
+from lockstep_store.wire.messages.bucket_settings import BucketPolicyReply
 from lockstep_store.wire.names import check_path
 
 _operation = partial(Operation, tag="Sharing", refusals=(errors.BadName, errors.Forbidden, errors.NotFound))
@@ -32,12 +33,6 @@ class BucketPolicyPreviewBody(BucketPolicyBody):
     """A policy to try out, and the file or folder to explain; without a path, the whole bucket."""
 
     path: PathText = ""
-
-
-class BucketPolicyReply(Message, omit_defaults=False):
-    """The bucket's policy; null: it has none."""
-
-    policy: dict[str, Any] | None
 
 
 class BucketPolicyRoutes:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from lockstep_store.client.api.access import AccessCalls
 from lockstep_store.client.api.analytics import AnalyticsCalls
+from lockstep_store.client.api.bucket_settings import BucketSettingCalls
 from lockstep_store.client.api.cluster import ClusterCalls
 from lockstep_store.client.api.facts import FactsCalls
 from lockstep_store.client.api.files import FileCalls
@@ -35,6 +36,7 @@ class ApiCalls(
     UserCalls,
     QuotaCalls,
     BucketCalls,
+    BucketSettingCalls,
     FileCalls,
     FactsCalls,
     ShareCalls,

@@ -29,7 +29,7 @@ def show(app: App, name: Name, account: str) -> None:
 
     Owners, administrators and those who manage NAME see everybody; others see themselves.
     """
-    _show(app, app.api().access(name.path, bucket=name.bucket, account=account))
+    show_access(app, app.api().access(name.path, bucket=name.bucket, account=account))
 
 
 @access.command("grant")
@@ -42,7 +42,7 @@ def grant(app: App, name: Name, account: str, level: AccessLevel) -> None:
 
     read includes listing a folder, write includes deleting, manage also changes who has access.
     """
-    _show(app, app.api().change_access(name.path, {account: level}, bucket=name.bucket))
+    show_access(app, app.api().change_access(name.path, {account: level}, bucket=name.bucket))
 
 
 @access.command("revoke")
@@ -51,7 +51,7 @@ def grant(app: App, name: Name, account: str, level: AccessLevel) -> None:
 @pass_app
 def revoke(app: App, name: Name, account: str) -> None:
     """Remove the grant of ACCOUNT on NAME. Grants on folders above stay."""
-    _show(app, app.api().change_access(name.path, {account: None}, bucket=name.bucket))
+    show_access(app, app.api().change_access(name.path, {account: None}, bucket=name.bucket))
 
 
 @access.command("public")
@@ -60,7 +60,7 @@ def revoke(app: App, name: Name, account: str) -> None:
 @pass_app
 def public(app: App, name: Name, off: bool) -> None:
     """Let everybody read NAME, also people without an account."""
-    _show(app, app.api().change_access(name.path, {}, bucket=name.bucket, public=not off))
+    show_access(app, app.api().change_access(name.path, {}, bucket=name.bucket, public=not off))
 
 
 @access.command("shared-with-me")
@@ -76,7 +76,7 @@ def shared_with_me(app: App) -> None:
     app.show(text, {"items": found})
 
 
-def _show(app: App, reply: AccessReply) -> None:
+def show_access(app: App, reply: AccessReply) -> None:
     rows = [
         (
             _SHOWN.get(one.account, formatting.safe(one.account)),

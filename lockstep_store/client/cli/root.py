@@ -46,6 +46,8 @@ COMMANDS = {
     "mount": "mount.mount",
     "unmount": "mount.unmount",
     "access": "access.access",
+    "policy": "bucket_policies.policy",
+    "lifecycle": "lifecycles.lifecycle",
     "share": "shares.share",
     "status": "status.status",
     "servers": "servers.servers",

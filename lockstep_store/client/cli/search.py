@@ -6,8 +6,7 @@ import click
 
 from lockstep_store.client.cli.command import App, Command, pass_app
 from lockstep_store.client.text import formatting
-from lockstep_store.runtime.options import parse_size
-from lockstep_store.wire.errors import BadRequest
+from lockstep_store.runtime.options import Size
 from lockstep_store.wire.messages.search import MAX_RESULTS, SearchHit
 
 
@@ -19,8 +18,8 @@ from lockstep_store.wire.messages.search import MAX_RESULTS, SearchHit
 @click.option("--author", default="", metavar="USERNAME", help="Only files that this account wrote last.")
 @click.option("--tag", default="", metavar="KEY[=VALUE]", help="Only files with this tag.")
 @click.option("--description", default="", metavar="TEXT", help="Only files whose description has these words.")
-@click.option("--min-size", metavar="SIZE", help="Only files of at least this size, such as 10MiB.")
-@click.option("--max-size", metavar="SIZE", help="Only files of at most this size.")
+@click.option("--min-size", type=Size(), metavar="SIZE", help="Only files of at least this size, such as 10MiB.")
+@click.option("--max-size", type=Size(), metavar="SIZE", help="Only files of at most this size.")
 @click.option("--since", default="", metavar="DATE", help="Only files written on or after this date (2026-03-01).")
 @click.option("--until", default="", metavar="DATE", help="Only files written before this date.")
 @click.option("-l", "--long", "detailed", is_flag=True, help="Show size, time and author.")
@@ -35,8 +34,8 @@ def search(
     author: str,
     tag: str,
     description: str,
-    min_size: str | None,
-    max_size: str | None,
+    min_size: int | None,
+    max_size: int | None,
     since: str,
     until: str,
     detailed: bool,
@@ -60,8 +59,8 @@ def search(
             author=author,
             tag=tag,
             description=description,
-            min_size=_size("--min-size", min_size),
-            max_size=_size("--max-size", max_size),
+            min_size=min_size,
+            max_size=max_size,
             since=since,
             until=until,
             limit=min(MAX_RESULTS, limit - len(hits)),
@@ -95,12 +94,3 @@ def _print(hits: list[SearchHit], detailed: bool) -> None:
             size = formatting.size(file.size) if file.readable else "-"
             name = f"{size:>9}  {formatting.when(file.created_at)}  {formatting.safe(file.author)}  {name}"
         click.echo(name + about)
-
-
-def _size(option: str, text: str | None) -> int | None:
-    if text is None:
-        return None
-    size = parse_size(text)
-    if size is None:
-        raise BadRequest(f"{option}: {text!r} is no size: write a number, or one such as 10MiB")
-    return size

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
 import click
 
 from lockstep_store.client.cli.command import App, Group, pass_app
 from lockstep_store.client.cli.keys import show_s3_key
+from lockstep_store.client.cli.policy_files import POLICY_FILE, read_policy
 from lockstep_store.client.service_policy import Allowed, policy_of
 from lockstep_store.client.text import formatting
 from lockstep_store.wire.errors import BadRequest
@@ -49,7 +50,7 @@ def list_accounts(app: App) -> None:
 @click.option(
     "--policy",
     "file",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=POLICY_FILE,
     help="A policy document in JSON, instead of the options above.",
 )
 @_VALID
@@ -69,7 +70,7 @@ def create(
     if file is not None and (allowed or addresses):
         raise BadRequest("--allow and --from belong to --to: a policy document says this itself")
     pairs = [(bucket, prefix) for bucket, _, prefix in (place.partition("/") for place in places)]
-    policy = _read_policy(file) if file is not None else policy_of(pairs, allowed or ("read",), addresses)
+    policy = read_policy(file) if file is not None else policy_of(pairs, allowed or ("read",), addresses)
     api = app.api()
     api.create_service_account(name, policy)
     show_s3_key(app, api.create_service_key(name, valid), f"of service account {formatting.safe(name)}")
@@ -98,12 +99,12 @@ def show(app: App, name: str) -> None:
 
 @service_accounts.command("policy")
 @click.argument("name")
-@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("file", type=POLICY_FILE)
 @click.option("--as", "policy", default=FIRST_POLICY, show_default=True, metavar="POLICY", help="The policy's name.")
 @pass_app
 def put_policy(app: App, name: str, file: Path, policy: str) -> None:
     """Replace a policy of a service account by the document in FILE. It holds at once."""
-    app.api().put_service_policy(name, policy, _read_policy(file))
+    app.api().put_service_policy(name, policy, read_policy(file))
     app.show(f"stored policy {formatting.safe(policy)}", {"policy": policy})
 
 
@@ -133,13 +134,3 @@ def delete(app: App, name: str) -> None:
     """Delete a service account with its policies and keys. Its files stay."""
     app.api().delete_service_account(name)
     app.show(f"deleted {formatting.safe(name)}", {"deleted": name})
-
-
-def _read_policy(file: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(file.read_text("utf-8"))
-    except (ValueError, OSError) as error:
-        raise BadRequest(f"{file} is not a policy document in JSON: {error}") from error
-    if not isinstance(found, dict):
-        raise BadRequest(f"{file} is not a policy document: it must be a JSON object")
-    return found

@@ -13,7 +13,7 @@ from lockstep_store.client.cli.log_in_questions import ask_password
 from lockstep_store.client.cli.names import Name, NameType
 from lockstep_store.client.text import formatting
 from lockstep_store.client.text.shares import made_text, shares_text
-from lockstep_store.runtime.options import parse_size
+from lockstep_store.runtime.options import Size
 from lockstep_store.wire.errors import BadRequest
 from lockstep_store.wire.messages.shares import DAY_SECONDS, LinkRule
 
@@ -48,7 +48,9 @@ def share() -> None:
 @click.option(
     "--max-uses", type=click.IntRange(min=1), metavar="NUMBER", help="How many downloads or uploads it allows."
 )
-@click.option("--max-size", metavar="SIZE", help="With --upload: how large each file may be, such as 100MiB.")
+@click.option(
+    "--max-size", type=Size(1), metavar="SIZE", help="With --upload: how large each file may be, such as 100MiB."
+)
 @click.option("--note", default="", metavar="TEXT", help="For your own list of links; nobody else sees it.")
 @pass_app
 def create(
@@ -59,7 +61,7 @@ def create(
     ask: bool,
     password_file: Path | None,
     max_uses: int | None,
-    max_size: str | None,
+    max_size: int | None,
     note: str,
 ) -> None:
     """Make a link to the file NAME, or to a folder: a NAME that ends with a slash, or a bucket (`bucket:`).
@@ -70,9 +72,6 @@ def create(
     seconds = _seconds(expires)
     if max_size is not None and not upload:
         raise BadRequest("--max-size bounds files that people send: it needs --upload")
-    most = None if max_size is None else parse_size(max_size)
-    if max_size is not None and not most:
-        raise BadRequest(f"{max_size!r} is no size: write one such as 100MiB")
     api = app.api()
     made = api.create_share(
         name.path,
@@ -81,7 +80,7 @@ def create(
         password=password,
         expires_in=seconds,
         max_uses=max_uses,
-        max_bytes=most,
+        max_bytes=max_size,
         note=note,
     )
     address = api.share_address(made)

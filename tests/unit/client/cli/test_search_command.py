@@ -56,7 +56,7 @@ def test_every_option_is_sent(ann: Shell) -> None:
 
 
 def test_wrong_values_are_refused_in_words(ann: Shell) -> None:
-    assert "no size" in ann.run("search", "x", "--min-size", "many", code=2).stderr
+    assert "not a size" in ann.run("search", "x", "--min-size", "many", code=2).stderr
     assert "must be a date such as 2026-03-01" in ann.run("search", "x", "--since", "yesterday", code=2).stderr
 
 
