@@ -11,9 +11,19 @@ from typing import Any
 
 from client_proxy.core.cache import Cache
 from lockstep_store.runtime.peers.protocols import Opener
+from lockstep_store.wire.codec import decoder
 from lockstep_store.wire.errors import LockstepError, PeerUnreachable
+from lockstep_store.wire.messages.base import Message
 from lockstep_store.wire.messages.cluster import Health
 
+
+class _DirectoryHealth(Message):
+    """What matters here in the directory's health."""
+
+    facts: dict[str, Any] = {}
+
+
+_healths = decoder(_DirectoryHealth)
 ASK_SECONDS = 2.0
 HEALTHY_SECONDS = 1.0
 FAILED_SECONDS = 0.2
@@ -76,9 +86,9 @@ class HealthCheck:
     def _ask(self) -> str:
         try:
             with self._peer.open(self._directory_url, "GET", "/health", timeout=ASK_SECONDS) as answer:
-                answer.read_all(64 * 1024)
+                health = _healths.decode(answer.read_all(64 * 1024))
         except PeerUnreachable as error:
             return f"the directory server is unreachable: {error}"
         except LockstepError:
             return ""  # it replied; its own health shows its problems
-        return ""
+        return "no directory server is active yet" if health.facts.get("standing_by") else ""

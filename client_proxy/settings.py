@@ -17,7 +17,7 @@ from client_proxy.rate_limits.rules import DEFAULTS, IN_MEMORY, RateRule, parse_
 from lockstep_store.client.local_storage import DEFAULT_FOLDER, FOLDER_VARIABLE
 from lockstep_store.runtime.addresses import Network
 from lockstep_store.runtime.log_output import LogSettings, log_options, log_settings
-from lockstep_store.runtime.options import DEFAULT_THREADS, Size, is_loopback
+from lockstep_store.runtime.options import DEFAULT_THREADS, Size, directory_urls, is_loopback
 
 PREFIX = "LOCKSTEP_PROXY_"
 _ORIGIN = re.compile(r"https?://([a-z0-9.-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?")
@@ -120,7 +120,12 @@ _OPTIONS = (
         default=Path("certs"),
         help="Folder with the cluster's certificates.",
     ),
-    _option("--directory", default="https://127.0.0.1:5050", help="URL of the directory server."),
+    _option(
+        "--directory",
+        default="https://127.0.0.1:5050",
+        callback=directory_urls,
+        help="URL of the directory server; with standbys, the URLs of all, separated by commas.",
+    ),
     _option(
         "--cache-bytes",
         type=Size(),
@@ -281,14 +286,14 @@ def from_options(
 ) -> Settings:
     """The settings from the options. click.UsageError when they contradict each other."""
     _check_certificate(tls_cert, tls_key, menu)
-    _check_addresses(directory, s3_domain, port, proxy_protocol_port, trusted_proxy)
+    _check_addresses(s3_domain, port, proxy_protocol_port, trusted_proxy)
     return Settings(
         id=id,
         host=host,
         port=port,
         data_dir=data if data is not None else Path(".cluster") / f"client_proxy-{id}",
         certs_dir=certs,
-        directory_url=directory.rstrip("/"),
+        directory_url=directory,
         cache_bytes=cache_bytes,
         memory_bytes=memory_bytes,
         names=(*name, *((s3_domain, f"*.{s3_domain}") if s3_domain else ())),
@@ -319,11 +324,7 @@ def _check_certificate(tls_cert: Path | None, tls_key: Path | None, menu: bool |
         raise click.UsageError("--menu uses the cluster's own certificate: leave out --tls-cert, or add --no-menu")
 
 
-def _check_addresses(
-    directory: str, s3_domain: str, port: int, proxy_protocol_port: int | None, trusted: tuple[Network, ...]
-) -> None:
-    if not directory.startswith("https://"):
-        raise click.UsageError(f"--directory must be an https:// address, not {directory!r}")
+def _check_addresses(s3_domain: str, port: int, proxy_protocol_port: int | None, trusted: tuple[Network, ...]) -> None:
     if s3_domain and "." not in s3_domain:
         raise click.UsageError(
             f"--s3-domain needs a domain with a dot in it, such as s3.example.org, not {s3_domain!r}"

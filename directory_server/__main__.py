@@ -58,6 +58,9 @@ _metadata_option = click.option(
     context_settings={"auto_envvar_prefix": "LOCKSTEP_DIRECTORY", "show_default": True},
     invoke_without_command=True,
 )
+@click.option(
+    "--id", default=_DEFAULTS.id, show_envvar=True, help="Id of this directory server, in the name of its certificate."
+)
 @click.option("--host", default=_DEFAULTS.host, show_envvar=True, help="Address to listen on.")
 @click.option("--port", default=_DEFAULTS.port, type=click.IntRange(1, 65535), show_envvar=True, help="Port.")
 @click.option("--data", default=_DEFAULTS.data, type=_FOLDER, show_envvar=True, help="Folder for the metadata.")
@@ -186,7 +189,7 @@ def main(ctx: click.Context, /, **options: Any) -> None:
     if ctx.invoked_subcommand is not None:
         return
     with collector_paused():
-        from directory_server.bootstrap import serve
+        from directory_server.serving import serve
     with _one_sentence():
         serve(Settings(log=log_settings(options), **options))
 

@@ -1,8 +1,7 @@
-"""Builds a directory server from its components and runs it. Only this module creates the real objects."""
+"""Builds a directory server from its components. Only this module creates them; `serving` runs it."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Sequence
 from functools import cache, partial
 from pathlib import Path
@@ -50,11 +49,9 @@ from directory_server.maintenance.garbage_collector import Collector
 from directory_server.maintenance.housekeeping import Housekeeping
 from directory_server.maintenance.inventory import Inventories
 from directory_server.maintenance.late_records import PATIENCE, LateRecords
-from directory_server.maintenance.new_metadata import check_new_metadata
 from directory_server.maintenance.recovery import Recovery
 from directory_server.maintenance.redo_log import SEALING_CONTEXT, RedoLog
 from directory_server.maintenance.search_filling import SearchFilling
-from directory_server.metadata.engines.chosen import open_metadata, place_of
 from directory_server.metadata.store import MetadataStore, Reader
 from directory_server.people.access_keys import S3Keys
 from directory_server.people.accounts import Accounts
@@ -71,20 +68,14 @@ from directory_server.read_leases.lasting import forget_leases, lasting_leases
 from directory_server.repair.planner import RepairPlanner
 from directory_server.repair.report import RepairReports
 from directory_server.settings import Settings, program_version
-from lockstep_store.runtime.clock import Clock, SystemClock
+from lockstep_store.runtime.clock import Clock
 from lockstep_store.runtime.http.api import Api
-from lockstep_store.runtime.http.service import run
 from lockstep_store.runtime.jobs import BackgroundJob
-from lockstep_store.runtime.log_output import setup_logging
 from lockstep_store.runtime.storage.key_protection import key_protection
-from lockstep_store.runtime.storage.permissions import check_writable, keep_private, say_where_keys_are
 from lockstep_store.runtime.storage.sealing import KeyRing, Sealer
 from lockstep_store.runtime.tls.certificate_authority import CertificateAuthority
-from lockstep_store.runtime.tls.identity import ensure_authority, ensure_identity
-from lockstep_store.runtime.tls.renewal import CertificateRenewal
 from lockstep_store.runtime.tracing import log
-from lockstep_store.wire.errors import LockstepError, SetupError
-from lockstep_store.wire.messages.cluster import EnrolReply, RenewCertificateRequest
+from lockstep_store.wire.errors import LockstepError
 from lockstep_store.wire.tickets import TicketSigner
 
 
@@ -121,7 +112,7 @@ class DirectoryServer:
         self._build_maintenance()
         self._build_files()
         self.shares = DirectoryShares(settings.threads)
-        self.wsgi = Api("directory_server", "1", authority.verify_peer_token, self.shares.of)
+        self.wsgi = Api("directory_server", settings.id, authority.verify_peer_token, self.shares.of)
         self.epochs.watch(self._hold_calls)
         DirectoryApi(self.wsgi, self._components())
         self._jobs = self._make_jobs()
@@ -332,7 +323,14 @@ class DirectoryServer:
 
     def _hold_calls(self, is_open: bool) -> None:
         """Check calls and lock grants only until the metadata is known to be current: the checks are on every path."""
-        self.wsgi.admit = None if is_open else self.epochs.admit
+        held, demand_active = self.epochs.admit, self.store.demand_active
+
+        def admit(path: str) -> None:
+            demand_active()
+            if not is_open:
+                held(path)
+
+        self.wsgi.admit = admit if not is_open or self._settings.metadata else None
         self.locks.may_grant = None if is_open else lambda: self.epochs.is_open
 
     def _forget_older(self) -> None:
@@ -355,46 +353,3 @@ def make_hooks(features: Sequence[Feature] = (), named_keys: NamedKeys | None = 
     data_key = no_data_key if named_keys is None else named_keys.open
     own = [module.FEATURE for module in (object_lock, access_logs, share_links, trash)]
     return Hooks([*own, *features], UploadWrites(), data_key)
-
-
-def serve(settings: Settings) -> None:
-    """Run a directory until a signal stops it. Raises SetupError or StorageFormatError if it cannot start."""
-    setup_logging("directory_server", "1", settings.log)
-    keep_private(settings.data, settings.certs / "authority", settings.certs / "directory_server-1")
-    check_writable(settings.data)
-    # Each of a call's many short statements releases the interpreter lock, and by default could wait 5 ms to get it.
-    sys.setswitchinterval(0.001)
-    clock = SystemClock()
-    place = place_of(settings.metadata_file, settings.metadata)
-    check_new_metadata(place, settings.certs, asked_for=settings.new_metadata, wall=clock.wall)
-    # Before the authority: an interrupted first start must not look like a cluster that lost its metadata.
-    store = open_metadata(settings.metadata_file, settings.metadata)
-    protection = key_protection(settings.key_passphrase_file)
-    authority = ensure_authority(settings.certs, protection=protection)
-    identity = ensure_identity(settings.certs, "directory_server", "1", settings.hosts, protection=protection)
-    say_where_keys_are(identity.storage_keys_file, settings.data, is_protected=protection is not None)
-    server = DirectoryServer(settings, store, authority, identity.storage_keys_file, clock)
-    renewal = CertificateRenewal(identity, _nobody_to_ask)
-    server.add_job(BackgroundJob("certificate", renewal.step))
-    server.authorities.renew_own = renewal.renew_now
-    if settings.registration_warning:
-        log.warning("%s", settings.registration_warning)
-    log.info("metadata in %s, %d copies of every file", place, settings.copies)
-    run(
-        server.wsgi,
-        host=settings.host,
-        port=settings.port,
-        cert_file=identity.cert_file,
-        key_file=identity.key_file,
-        client_ca=identity.ca_file,
-        revoked=settings.certs / "revoked.pem",
-        threads=server.shares.pool,
-        on_authorities=server.authorities.note_listener,
-        on_start=server.start,
-        on_stopping=server.answer_waiting,
-        on_stop=server.stop,
-    )
-
-
-def _nobody_to_ask(_: RenewCertificateRequest) -> EnrolReply:
-    raise SetupError("cannot renew the directory's certificate: the authority is missing from its own machine")

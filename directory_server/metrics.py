@@ -45,6 +45,7 @@ class DirectoryMetrics:
 
     def __init__(self, api: Api, components: Components) -> None:
         self._components = components
+        self._id = api.id
         api.health = self._health
         self._show_gauges()
 
@@ -53,7 +54,7 @@ class DirectoryMetrics:
         problems = [problem for problem in (components.condition.write_problem(), components.epochs.problem) if problem]
         return cm.Health(
             program="directory_server",
-            id="1",
+            id=self._id,
             version=self._components.version,
             healthy=not problems,
             problems=problems,

@@ -21,6 +21,7 @@ _ANY_HOST = ("0.0.0.0", "::")  # noqa: S104 - compared with, not listened on
 class Settings:
     """All settings of the directory server."""
 
+    id: str = "1"
     host: str = "127.0.0.1"
     port: int = DEFAULT_PORT
     data: Path = Path(".cluster") / "directory_server"

@@ -11,7 +11,7 @@ import click
 from file_server.settings import Settings
 from lockstep_store.runtime.log_output import log_options, log_settings, say_last
 from lockstep_store.runtime.memory import collector_paused
-from lockstep_store.runtime.options import https_url
+from lockstep_store.runtime.options import directory_urls, https_url
 from lockstep_store.runtime.storage.permissions import cannot_use
 from lockstep_store.wire.errors import LockstepError
 
@@ -43,7 +43,11 @@ _DEFAULTS = Settings()
     help="File whose first line is the passphrase that protects the storage keys in --certs.",
 )
 @click.option(
-    "--directory", default=_DEFAULTS.directory, callback=https_url, show_envvar=True, help="The directory server."
+    "--directory",
+    default=_DEFAULTS.directory,
+    callback=directory_urls,
+    show_envvar=True,
+    help="The directory server; with standbys, the addresses of all, separated by commas.",
 )
 @click.option(
     "--advertise",

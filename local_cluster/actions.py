@@ -236,6 +236,7 @@ class Cluster:
         before = load_settings(self.folder)
         known = before or ClusterSettings()
         settings = ClusterSettings(
+            directories=wanted.get("directories", known.directories),
             file_servers=wanted.get("file_servers", known.file_servers),
             proxies=wanted.get("proxies", known.proxies),
             copies=wanted.get("copies", known.copies),
@@ -286,8 +287,9 @@ class Cluster:
         before = self.signals.interrupts  # now: a further Ctrl-C may come before the question is printed
         if not os.isatty(0) or self.signals.came_except_interrupt():
             return True
-        directory = next((one for one in supervisor.programs if one.plan.program == "directory_server"), None)
-        locks, waiters = HealthProbe(self.folder).work(directory.record) if directory is not None else (0, 0)
+        probe = HealthProbe(self.folder)
+        directories = [one for one in supervisor.programs if one.plan.program == "directory_server"]
+        locks, waiters = max((probe.work(one.record) for one in directories), default=(0, 0))
         if not locks and not waiters:
             return True
         held, places = counted(locks, "lock is", "locks are"), counted(waiters, "place", "places")

@@ -90,6 +90,14 @@ class _Folder(click.Path):
     "any other DIR has its certificates in DIR/certs.",
 )
 @click.option(
+    "--directories",
+    type=_COUNT,
+    metavar="N",
+    envvar="LOCKSTEP_CLUSTER_DIRECTORIES",
+    show_envvar=True,
+    help="Number of directory servers, of which one is active and the others stand by. Needs --metadata. Default: 1.",
+)
+@click.option(
     "--file-servers",
     type=_COUNT,
     metavar="N",
@@ -203,7 +211,7 @@ def command(
     new_metadata: bool,
     **shape: int | str | None,
 ) -> int:
-    """Run a Lockstep cluster on this machine: one directory server, file servers and client proxies.
+    """Run a Lockstep cluster on this machine: directory server, file servers and client proxies.
 
     Without options: start the cluster, wait until it is healthy, open the menu, and stop the cluster when you leave
     the menu. A program that cannot start does not stop the others.

@@ -61,7 +61,7 @@ class HealthProbe:
     def check(self, entry: ProgramEntry) -> Finding:
         """Return what is wrong with a program. Takes seconds at most."""
         try:
-            health = self._ask(entry)
+            health = self.health(entry)
         except TimeoutError:
             return Finding(f"did not answer within {ASK_SECONDS:g} s")
         except ConnectionRefusedError:
@@ -97,7 +97,8 @@ class HealthProbe:
         known = [float(value) for value in (locks, waiters)]
         return (0, 0) if any(math.isnan(value) for value in known) else (int(known[0]), int(known[1]))
 
-    def _ask(self, entry: ProgramEntry) -> Health:
+    def health(self, entry: ProgramEntry) -> Health:
+        """Return what a program says about itself. Raises OSError, HTTPException, MsgspecError or LockstepError."""
         return msgspec.json.decode(self._get(entry, "/health"), type=Health)
 
     def _get(self, entry: ProgramEntry, path: str) -> bytes:

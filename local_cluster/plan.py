@@ -23,6 +23,7 @@ _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|[0-9A-Fa-f]*:[0-9
 DIRECTORY_OFFSET = 50
 FILE_SERVER_OFFSET = 60
 PORT_STEP = 10
+MAX_DIRECTORIES = FILE_SERVER_OFFSET - DIRECTORY_OFFSET
 PROXIES_BELOW_DIRECTORY = DIRECTORY_OFFSET // PORT_STEP
 MAX_PROGRAMS = 64
 
@@ -37,6 +38,7 @@ LOG_FILE_VARIABLES: dict[Program, str] = {
 class ClusterSettings(msgspec.Struct, frozen=True):
     """The shape of a cluster. Stored beside its data, so that the next start resumes the same cluster."""
 
+    directories: int = 1
     file_servers: int = 3
     proxies: int = 2
     copies: int = 2
@@ -60,6 +62,13 @@ class ClusterSettings(msgspec.Struct, frozen=True):
                 f"{self.copies} copies of every file need at least {self.copies} file servers, "
                 f"not {self.file_servers}: use --file-servers {self.copies} or --copies {self.file_servers}"
             )
+        if self.directories > 1 and not self.metadata:
+            return (
+                f"{self.directories} directory servers need metadata that all of them can reach: give the address of a "
+                "PostgreSQL database with --metadata"
+            )
+        if self.directories > MAX_DIRECTORIES:
+            return f"there are ports for {MAX_DIRECTORIES} directory servers, not for {self.directories}"
         if self.host in EVERY_NETWORK and not self.advertise:
             return (
                 f"other machines cannot connect to {self.host}: with --host {self.host}, give the name or address of "
@@ -81,7 +90,10 @@ class ClusterSettings(msgspec.Struct, frozen=True):
     def ports(self) -> list[tuple[Program, str, int]]:
         """Return (program, id, port) of every program, in reading order."""
         base = self.base_port
-        programs: list[tuple[Program, str, int]] = [("directory_server", "1", base + DIRECTORY_OFFSET)]
+        programs: list[tuple[Program, str, int]] = [
+            ("directory_server", str(number), base + DIRECTORY_OFFSET + number - 1)
+            for number in range(1, self.directories + 1)
+        ]
         for number in range(1, self.file_servers + 1):
             port = base + FILE_SERVER_OFFSET + PORT_STEP * (number - 1)
             programs.append(("file_server", str(number), port))
@@ -133,7 +145,7 @@ class Folder:
 
     def data_dir(self, program: Program, id: str) -> Path:
         """Return the folder to which only this program writes."""
-        return self.data / (program if program == "directory_server" else f"{program}-{id}")
+        return self.data / (program if (program, id) == ("directory_server", "1") else f"{program}-{id}")
 
     @property
     def watch_log(self) -> Path:
@@ -184,14 +196,16 @@ def plan_programs(settings: ClusterSettings, folder: Folder) -> list[ProgramPlan
 
 def _plan(settings: ClusterSettings, folder: Folder, program: Program, id: str, port: int) -> ProgramPlan:
     data_dir = folder.data_dir(program, id)
-    directory_url = f"https://{settings.reached_at}:{settings.base_port + DIRECTORY_OFFSET}"
+    directory_urls = ",".join(
+        f"https://{settings.reached_at}:{port}" for one, _, port in settings.ports() if one == "directory_server"
+    )
     options: dict[str, str | int | Path] = {"--host": settings.host, "--port": port}
     options |= {"--data": data_dir, "--certs": folder.certs_dir}
     if program == "directory_server":
-        options |= {"--copies": settings.copies, "--admin-credentials": folder.credentials_file}
+        options |= {"--id": id, "--copies": settings.copies, "--admin-credentials": folder.credentials_file}
         options |= {"--metadata": settings.metadata} if settings.metadata else {}
     else:
-        options |= {"--id": id, "--directory": directory_url}
+        options |= {"--id": id, "--directory": directory_urls}
     if settings.advertise:
         name = settings.reached_at.strip("[]")
         options |= (

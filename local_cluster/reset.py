@@ -13,7 +13,7 @@ from pathlib import Path
 from local_cluster.failures import UnsuitableFolder
 from local_cluster.plan import Folder
 
-_DATA = re.compile(r"directory_server|(file_server|client_proxy)-\d+")
+_DATA = re.compile(r"directory_server(-\d+)?|(file_server|client_proxy)-\d+")
 _CERTS = re.compile(r"authority|(directory_server|file_server|client_proxy)-\w[\w-]*")
 _CERT_FILES = re.compile(r"ca\.pem|ca-links\.pem|revoked\.pem|storage-keys\.json|\.[\w.-]+\.lock")
 _FILES = ("cluster.json", "admin-credentials.json", "settings.json")

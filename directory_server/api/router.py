@@ -47,7 +47,7 @@ from lockstep_store.wire.messages.buckets import (
     GET_BUCKET,
     BucketRequest,
 )
-from lockstep_store.wire.messages.read_leases import READ_LEASES
+from lockstep_store.wire.messages.read_leases import READ_LEASES, ReadLeasesReply, ReadLeasesRequest
 from lockstep_store.wire.messages.writes import BEGIN, GIVE_UP, BeginReply, BeginRequest
 from lockstep_store.wire.names import check_bucket, check_key
 
@@ -89,7 +89,7 @@ class DirectoryApi:
         limited = self._components.accounts.anyone  # for calls that ask for the limits of a key
         anyone = self._components.accounts.identify  # for calls that a bucket's policy decides about
         api.serve(m.LOOKUP, lambda request, _: lookups.lookup(request.items, request.lease_session), PROXY)
-        api.serve(READ_LEASES, lambda request, _: self._components.read_leases.poll(request), PROXY)
+        api.serve(READ_LEASES, self._poll_leases, PROXY)
         api.serve(BEGIN, self._begin, PROXY)
         api.serve(GIVE_UP, lambda request, _: self._components.writes.give_up(request), PROXY)
         api.serve(m.LIST, lambda request, _: lookups.list(request), PROXY)
@@ -103,6 +103,11 @@ class DirectoryApi:
         api.serve(CREATE_BUCKET, lambda request, _: buckets.create(limited(request.credential), request), PROXY)
         api.serve(CHANGE_BUCKET, lambda request, _: buckets.change(anyone(request.credential), request), PROXY)
         api.serve(DELETE_BUCKET, self._delete_bucket, PROXY)
+
+    def _poll_leases(self, request: ReadLeasesRequest, _: PeerIdentity) -> ReadLeasesReply:
+        # Whoever takes over waits for leases that were extended before, and knows of none that would be now.
+        self._components.store.confirm_active()
+        return self._components.read_leases.poll(request)
 
     def _begin(self, request: BeginRequest, _: PeerIdentity) -> BeginReply:
         for id in {id for item in request.items for id in item.exclude}:

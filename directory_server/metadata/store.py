@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from directory_server.metadata.statement import Statement
+from lockstep_store.wire.errors import SetupError
 
 Row = tuple[Any, ...]
 R = TypeVar("R")
@@ -86,6 +87,10 @@ class ConstraintBroken(Exception):
     """A row with that key exists. Rules translate this into their own error."""
 
 
+class InUse(SetupError):
+    """Another directory server uses the metadata."""
+
+
 class MetadataStore(ABC):
     """Stores the directory's rows. Thread-safe.
 
@@ -97,6 +102,8 @@ class MetadataStore(ABC):
         self._first_works: list[Callable[[Tx], None]] = []
         self._last_works: list[Callable[[Tx], None]] = []
         self._guard: CommitGuard = lambda changes: nullcontext()
+        self.on_replaced: Callable[[], None] = lambda: None
+        """Called, by `check_some`, once another directory server has taken over the metadata."""
 
     @abstractmethod
     def write(self, work: Callable[[Tx], R]) -> R:
@@ -133,6 +140,16 @@ class MetadataStore(ABC):
         It is left after a failure, too. Everything that the transaction's authors call waits meanwhile.
         """
         self._guard = guard
+
+    def demand_active(self) -> None:  # noqa: B027 - nothing to do without a second server
+        """Raise StandingBy if this directory server may not be the one that uses the metadata any more.
+
+        Costs nothing, and is right within seconds only; `confirm_active`, reads and writes are exact. The default is
+        for an engine that no second directory server can use.
+        """
+
+    def confirm_active(self) -> None:  # noqa: B027 - likewise
+        """Raise StandingBy unless this directory server used the metadata at some moment after the call began."""
 
     def check_some(self) -> float:
         """For a background job: verify a small part of the stored data; return seconds until the next call.

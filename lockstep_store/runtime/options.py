@@ -20,6 +20,14 @@ def https_url(_: click.Context, parameter: click.Parameter, value: str | None) -
     return value
 
 
+def directory_urls(ctx: click.Context, parameter: click.Parameter, value: str) -> str:
+    """Check the value of `--directory`: one address, or several with commas between, of which each is there once."""
+    urls = dict.fromkeys(part.strip().rstrip("/") for part in value.split(","))
+    for url in urls:
+        https_url(ctx, parameter, url)
+    return ",".join(urls)
+
+
 def is_loopback(host: str) -> bool:
     """Whether a program that listens on `host` can be reached from its own machine only."""
     return host in ("localhost", "::1") or host.startswith("127.")

@@ -37,6 +37,7 @@
     │   ├── StorageFull
     │   ├── PeerUnreachable        a connection between programs was refused, cut or timed out
     │   ├── Starting               the program is not ready yet
+    │   │   └── StandingBy         another directory server is active, or this one cannot know that it is
     │   ├── OutOfDate              the directory's metadata is older than what file servers know
     │   ├── Undecided              the outcome is unknown: check the state before a retry
     │   └── Overloaded
@@ -274,6 +275,12 @@ class PeerUnreachable(Unavailable):
 
 class Starting(Unavailable):
     code, title = "starting", "Starting"
+
+
+class StandingBy(Starting):
+    """Only the active directory server does anything: nothing was done, and another one may answer."""
+
+    code, title = "standing_by", "This directory server is not the active one"
 
 
 class OutOfDate(Unavailable):

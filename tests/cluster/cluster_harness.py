@@ -104,6 +104,8 @@ class ClusterHarness:
         proxies: int = 2,
         copies: int = 2,
         *,
+        directories: int = 1,
+        metadata: str = "",
         env: dict[str, str] | None = None,
         wait_seconds: float = 120.0,
         start_now: bool = True,
@@ -113,7 +115,9 @@ class ClusterHarness:
         # A test that kills a program decides itself when it starts again.
         self.env = {**os.environ, "LOCKSTEP_CLUSTER_RESTART": "no", **(env or {})}
         self.wait_seconds = wait_seconds
-        self._counts = {"file_servers": file_servers, "proxies": proxies, "copies": copies}
+        self._counts: dict[str, Any] = {"file_servers": file_servers, "proxies": proxies, "copies": copies}
+        if metadata:
+            self._counts |= {"metadata": metadata, "directories": directories}
         self._children: list[subprocess.Popen[bytes]] = []
         self.ports = PortBlock(lambda base: ClusterSettings(base_port=base, **self._counts), self.data)
         _live.append(self)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.cluster.cluster_harness import ClusterHarness, live_harnesses
+
+if TYPE_CHECKING:
+    from tests.fakes.postgres_server import PostgresServer
 
 MakeCluster = Callable[..., ClusterHarness]
 
@@ -35,6 +38,17 @@ def shared_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster
     """One cluster for all tests that neither stop nor harm a program and use names of their own in it."""
     with ClusterHarness(tmp_path_factory.mktemp("shared")) as harness:
         yield harness
+
+
+@pytest.fixture
+def own_postgres() -> Iterator[PostgresServer]:
+    """A server of the test's own, which it may kill."""
+    pytest.importorskip("psycopg")
+    from tests.fakes.postgres_server import PostgresServer
+
+    server = PostgresServer()
+    yield server
+    server.close()
 
 
 @pytest.hookimpl(hookwrapper=True)

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-import pytest
 import requests
 
 from tests.cluster.cluster_harness import ClusterHarness
@@ -18,17 +16,6 @@ if TYPE_CHECKING:
     from tests.fakes.postgres_server import PostgresServer
 
 WRITERS = 4
-
-
-@pytest.fixture
-def own_postgres() -> Iterator[PostgresServer]:
-    """A server of the test's own, which it may kill."""
-    pytest.importorskip("psycopg")
-    from tests.fakes.postgres_server import PostgresServer
-
-    server = PostgresServer()
-    yield server
-    server.close()
 
 
 class Writers:

@@ -17,7 +17,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from granian.constants import HTTPModes, Interfaces, SSLProtocols
 from granian.http import HTTP1Settings
@@ -306,6 +306,11 @@ def run(
     service.stop()
     if on_stop is not None:
         on_stop()
+    end_process()
+
+
+def end_process() -> NoReturn:
+    """End the process of a program that has stopped."""
     log.info("stopped")
     logging.shutdown()
     # A thread that waits for a slow client must not keep a stopped program alive. Everything acknowledged is durable.

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 from lockstep_store.runtime import tracing
 from lockstep_store.runtime.peers.connection import TRANSPORT_ERRORS, PeerConnection, is_readable, unreachable
+from lockstep_store.runtime.peers.directories import Directories
 from lockstep_store.runtime.peers.liveness import Address, Liveness, Probe, handshake_probe
 from lockstep_store.runtime.peers.proofs import ProofMaker
 from lockstep_store.runtime.tls.contexts import client_context
@@ -39,8 +40,10 @@ Rep = TypeVar("Rep")
 class PeerClient:
     """Calls other programs under `identity`. Thread-safe; `timeout` is seconds for each socket operation.
 
-    `directory`: the URL of the directory, which no other program can replace, so the failure detector never cuts calls
-    to it. It alone is shown the peer token; other programs get a proof (`runtime.peers.proofs`).
+    `directory`: the URL of the directory server, or those of several with commas between; calls to that name go to the
+    active one (`runtime.peers.directories`). The failure detector never cuts calls to a single one, which no other
+    program can replace. Directory servers alone are shown the peer token; other programs get a proof
+    (`runtime.peers.proofs`).
     """
 
     def __init__(
@@ -58,7 +61,8 @@ class PeerClient:
         self._idle: dict[Address, deque[tuple[PeerConnection, float]]] = {}
         self._guard = threading.Lock()
         self._liveness = Liveness(probe or handshake_probe(identity), self._drop_idle)
-        self._directory = _address(directory) if directory else None
+        self._directories = Directories(directory)
+        self._directory_addresses = {_address(url) for url in self._directories.urls if url}
 
     def call(self, url: str, call: Call[Req, Rep], request: Req, timeout: float | None = None) -> Rep:
         """Make one declared call. Raises the error class the server raised, or PeerUnreachable."""
@@ -112,6 +116,14 @@ class PeerClient:
         timeout: float | None = None,
     ) -> PeerResponse:
         """Send a request and return its 2xx reply, unread. Raises the error class that the server raised."""
+        if url != self._directories.name:
+            return self._open(url, method, path, body, headers, timeout)
+        with self._directories.calling() as current:
+            return self._open(current, method, path, body, headers, timeout)
+
+    def _open(
+        self, url: str, method: str, path: str, body: bytes, headers: dict[str, str] | None, timeout: float | None
+    ) -> PeerResponse:
         connection = self._take(url, timeout)
         try:
             given = self._headers(url, headers)
@@ -133,7 +145,7 @@ class PeerClient:
                 connection.close()
 
     def _headers(self, url: str, extra: dict[str, str] | None) -> dict[str, str]:
-        shown = self._token.text() if _address(url) == self._directory else self._proofs.proof_for(url)
+        shown = self._token.text() if _address(url) in self._directory_addresses else self._proofs.proof_for(url)
         headers = {PEER_HEADER: shown, "Content-Type": "application/json"}
         current = request_id()
         if current:
@@ -190,7 +202,7 @@ class PeerClient:
 
     def _watch(self, connection: PeerConnection, now: float) -> None:
         connection.waiting_since = now
-        if connection.state.address != self._directory:
+        if {connection.state.address} != self._directory_addresses:
             self._liveness.enter(connection.state, connection)
 
     def _drop(self, connection: PeerConnection) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from collections.abc import Callable
 from typing import Any, TypeAlias
 
 import psycopg
@@ -88,22 +89,23 @@ def connect(url: str) -> Connection:
 
 
 class ConnectionPool:
-    """Pools connections for snapshots, each used by one at a time. Thread-safe."""
+    """Pools connections for snapshots, each used by one at a time; `begin` begins one. Thread-safe."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, begin: Callable[[Connection], None]) -> None:
         self._url = url
+        self._begin = begin
         self._idle: deque[Connection] = deque()
         self._places = threading.BoundedSemaphore(MAX_READERS)
         self._closed = False
 
-    def take(self, begin: str) -> Connection:
-        """Return a connection on which the statement `begin` was executed."""
+    def take(self) -> Connection:
+        """Return a connection with a snapshot that has begun. Raises what `begin` raises, but no psycopg.Error."""
         if self._closed:
             raise Unavailable("the directory is stopping; try again in a moment")
         if not self._places.acquire(timeout=WAIT_SECONDS):
             raise Overloaded("too many reads of the metadata are running; try again in a moment")
         try:
-            return self._begun(begin)
+            return self._begun()
         except psycopg.Error as error:
             self._places.release()
             raise Unavailable(gone(error)) from error
@@ -111,18 +113,19 @@ class ConnectionPool:
             self._places.release()
             raise
 
-    def _begun(self, begin: str) -> Connection:
+    def _begun(self) -> Connection:
         while True:
             try:
-                connection = self._idle.pop()
+                connection, is_new = self._idle.pop(), False
             except IndexError:
-                connection = connect(self._url)
-                connection.execute(begin)
-                return connection
+                connection, is_new = connect(self._url), True
             try:
-                connection.execute(begin)
-            except psycopg.Error:  # the server was restarted since
+                self._begin(connection)
+            except BaseException as error:
                 connection.close()
+                if is_new or not isinstance(error, psycopg.Error):
+                    raise
+                # The server was restarted since.
             else:
                 return connection
 

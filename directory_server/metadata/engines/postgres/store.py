@@ -1,4 +1,4 @@
-"""The PostgreSQL engine: one directory server on one database, every commit durable there before it is answered.
+"""The PostgreSQL engine: one active directory server on a database, every commit durable there before it is answered.
 
 One connection writes, for one group commit at a time. Others read, each in its own snapshot. The server writes its own
 log, checksums and backups, so this engine has none. See `writer` for what a lost connection means.
@@ -14,18 +14,29 @@ from pathlib import Path
 from typing import TypeVar
 
 import psycopg
-from sqlalchemy import text
 
-from directory_server.metadata.engines.postgres.connections import ConnectionPool, connect, settings_of, shown
+from directory_server.metadata.engines.postgres.connections import (
+    Connection,
+    ConnectionPool,
+    connect,
+    settings_of,
+    shown,
+)
 from directory_server.metadata.engines.postgres.errors import first_line, gone, translate_failure
 from directory_server.metadata.engines.postgres.installed import COUNT_COMMIT, bring_up_to_date
+from directory_server.metadata.engines.postgres.presence import BEAT_SECONDS, Presence
 from directory_server.metadata.engines.postgres.transactions import DatabaseSnapshot, PostgresTx
-from directory_server.metadata.engines.postgres.writer import Replaced, Writer, new_writer, reopened_writer
-from directory_server.metadata.statement import Statement
+from directory_server.metadata.engines.postgres.writer import (
+    Replaced,
+    Writer,
+    begin_snapshot,
+    new_writer,
+    reopened_writer,
+)
 from directory_server.metadata.store import MetadataStore, Reader, Tx
 from lockstep_store.runtime.storage.group_commit import GroupCommit, call_when_durable
 from lockstep_store.runtime.tracing import log
-from lockstep_store.wire.errors import Conflict, LockstepError, SetupError, Unavailable, Undecided
+from lockstep_store.wire.errors import Conflict, LockstepError, SetupError, StandingBy, Unavailable, Undecided
 
 R = TypeVar("R")
 
@@ -33,17 +44,19 @@ START_SECONDS = 10.0
 """How long a start waits for the server, and for the connection of a directory server that has just ended."""
 RETURN_SECONDS = 5.0
 """How long a commit whose answer was lost waits for the server, to learn the outcome."""
-CHECK_SECONDS = 1.0
-_TOKEN = Statement(text("SELECT token FROM lockstep_directory"))
+LOST_SECONDS = 4.0
+"""Without PostgreSQL for so long, the active server tells everybody to ask the others. They wait longer than this for
+one that hangs."""
 
 
 class PostgresStore(MetadataStore):
     """Stores the metadata in the database at `url` (any address that libpq knows).
 
-    The constructor raises SetupError if the database cannot be used, or another directory server uses it.
+    `own_url` is the address of this directory server. The constructor raises SetupError if the database cannot be used,
+    and InUse while another directory server is active.
     """
 
-    def __init__(self, url: str, *, start_seconds: float = START_SECONDS) -> None:
+    def __init__(self, url: str, *, start_seconds: float = START_SECONDS, own_url: str = "") -> None:
         super().__init__()
         settings_of(url)
         self._url = url
@@ -53,15 +66,20 @@ class PostgresStore(MetadataStore):
         self._replaced: Replaced | None = None
         self._writer: Writer | None = None
         self._closed = False
+        self._presence = Presence(url, self._token, own_url)
+        self._standbys: list[str] = []
         self._open(time.monotonic() + start_seconds)
-        self._readers = ConnectionPool(url)
+        self._readers = ConnectionPool(url, self._begin_snapshot)
         self._group = GroupCommit(self._transaction)
 
     def _open(self, deadline: float) -> None:
         try:
             self._writer = new_writer(self._url, self._token, lambda: bring_up_to_date(self._url), deadline)
             self._writer.connection.execute(COUNT_COMMIT)
+            self._confirmed_at = time.monotonic()
+            self._standbys = self._presence.beat().others
         except psycopg.Error as error:
+            self._drop_writer()
             raise SetupError(
                 f"cannot use the PostgreSQL database of --metadata ({shown(self._url)}): {first_line(error)}"
             ) from error
@@ -76,19 +94,33 @@ class PostgresStore(MetadataStore):
             raise Unavailable(_IN_DOUBT)
         return DatabaseSnapshot(self._readers)
 
+    def demand_active(self) -> None:
+        self._raise_if_replaced()
+        away = time.monotonic() - self._confirmed_at
+        if self._standbys and away > LOST_SECONDS:
+            raise StandingBy(f"PostgreSQL cannot be reached for {away:.0f} s: another directory server may be active")
+
+    def confirm_active(self) -> None:
+        with self.read():
+            pass
+
     def check_some(self) -> float:
-        """Check whether another directory server took this one's place, and learn the outcome of a commit in doubt."""
-        if self._in_doubt is not None:
-            with suppress(LockstepError):
-                self.write(lambda tx: None)
+        """Tell the others that this directory server is active, find out whether one of them has taken over, and learn
+        the outcome of a commit in doubt."""
+        asked_at = time.monotonic()
         try:
-            with DatabaseSnapshot(self._readers) as reader:
-                row = reader.one(_TOKEN)
-        except LockstepError:
-            return CHECK_SECONDS
-        if row is None or row[0] != self._token:
+            seen = self._presence.beat()
+        except psycopg.Error:
+            return BEAT_SECONDS
+        if seen.active != self._token:
             self._replaced = self._replaced or Replaced()
-        return CHECK_SECONDS
+            self.on_replaced()
+            return BEAT_SECONDS
+        self._confirmed_at, self._standbys = asked_at, seen.others
+        if self._in_doubt is not None or not seen.is_locked:
+            with suppress(LockstepError):
+                self.write(lambda tx: None)  # takes the lock back, before somebody else takes it
+        return BEAT_SECONDS
 
     @property
     def problem(self) -> str:
@@ -115,12 +147,20 @@ class PostgresStore(MetadataStore):
             return
         self._group.close()
         self._readers.close()
+        self._presence.close()
         self._drop_writer()
         self._closed = True
 
     def _raise_if_replaced(self) -> None:
         if self._replaced is not None:
-            raise Unavailable(self._replaced.detail)
+            raise self._replaced
+
+    def _begin_snapshot(self, connection: Connection) -> None:
+        try:
+            begin_snapshot(connection, self._token)
+        except Replaced as error:
+            self._replaced = error
+            raise
 
     @contextmanager
     def _transaction(self) -> Iterator[PostgresTx]:
@@ -162,7 +202,7 @@ class PostgresStore(MetadataStore):
                 self._writer.begin()
         except Replaced as error:
             self._replaced = error
-            raise Unavailable(error.detail) from error
+            raise
         except SetupError as error:
             raise Unavailable(error.detail) from error
         except psycopg.Error as error:

@@ -27,7 +27,6 @@ from lockstep_store.wire.errors import Damaged, StorageFull, Unavailable
 
 BEGIN = "BEGIN"
 """What `Savepoints` asks for when it undoes a whole transaction."""
-_SNAPSHOT = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 _DIALECT = PGDialect_psycopg()  # type: ignore[no-untyped-call]
 _ERRORS = (psycopg.Error, UnicodeError)
 
@@ -141,7 +140,7 @@ class DatabaseSnapshot:
         self._pool = pool
 
     def __enter__(self) -> Reader:
-        self._connection = self._pool.take(_SNAPSHOT)
+        self._connection = self._pool.take()
         return PostgresReader(self._connection)
 
     def __exit__(

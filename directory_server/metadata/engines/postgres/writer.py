@@ -1,8 +1,9 @@
 """The one connection that writes: its claim to the database, and its transactions.
 
-A row says which directory server may commit, and counts the commits. Each transaction begins with a change of that row,
-so a server whose place another one took can commit nothing, and a commit whose answer was lost is known by its number.
-The lock beside it only refuses a second server at once, before it takes the place of a healthy one.
+A row says which directory server is active, and counts the commits. Each transaction begins with a change of that row,
+and each snapshot with a look at it. So a server that another one has replaced commits and reads nothing, however long
+it was paused, and a commit whose answer was lost is known by its number. The lock beside it only keeps a second server
+from replacing a healthy one.
 """
 
 from __future__ import annotations
@@ -16,19 +17,32 @@ from psycopg.pq import TransactionStatus
 from directory_server.metadata.engines.postgres.connections import Connection, connect
 from directory_server.metadata.engines.postgres.redo import DatabaseRedo
 from directory_server.metadata.engines.postgres.usage import Risen
-from lockstep_store.wire.errors import SetupError
+from directory_server.metadata.store import InUse
+from lockstep_store.wire.errors import StandingBy
 
-_CLAIM = 0x10C57E9
+CLAIM = 0x10C57E9
+"""The number of the advisory lock. It fits into the lower half, so `pg_locks` has it as `objid`."""
 _LOCK = "SELECT pg_try_advisory_lock(%s)"
 _BEGIN = "BEGIN; UPDATE lockstep_directory SET commits = commits + 1 WHERE token = '{token}' RETURNING commits"
+_SNAPSHOT = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SELECT token FROM lockstep_directory"
 _SHORT_PAUSE = 0.1
 
 
-class Replaced(SetupError):
-    """Another directory server has used the database since: this one must be started again."""
+class Replaced(StandingBy):
+    """Another directory server has used the database since: what this one has in memory is out of date."""
 
     def __init__(self) -> None:
-        super().__init__("another directory server has used this database since; start this one again")
+        super().__init__("another directory server has used this database since; this one stands by from now on")
+
+
+def begin_snapshot(connection: Connection, token: str) -> None:
+    """Begin a read transaction in which `token` is the active server's. Raises psycopg.Error, and Replaced."""
+    # One round trip.
+    cursor = connection.execute(_SNAPSHOT, prepare=False)
+    cursor.nextset()
+    row = cursor.fetchone()
+    if row is None or row[0] != token:
+        raise Replaced
 
 
 class Writer:
@@ -82,7 +96,7 @@ def new_writer(url: str, token: str, prepare: Callable[[], None], deadline: floa
     """Take the place of the directory server before, with a new claim; `prepare` is called first, under the lock.
 
     Until `deadline` (monotonic), waits for the server, and for the connection of a directory server that has just
-    ended. Raises psycopg.Error, and SetupError while another directory server runs.
+    ended. Raises psycopg.Error, and InUse while another directory server runs.
     """
     connection = _locked(
         url, deadline, "another directory server uses this database; stop it, or name another database"
@@ -98,26 +112,30 @@ def new_writer(url: str, token: str, prepare: Callable[[], None], deadline: floa
 
 def reopened_writer(url: str, token: str, deadline: float) -> Writer:
     """Open the connection again, with the claim that this server has. Waits, and raises, as above, and Replaced."""
-    connection = _locked(
-        url, deadline, "PostgreSQL has not ended a lost connection yet, or another directory server uses this database"
-    )
-    try:
+
+    def check(connection: Connection) -> None:
         row = connection.execute("SELECT token FROM lockstep_directory").fetchone()
         if row is None or row[0] != token:
             raise Replaced
-    except BaseException:
-        connection.close()
-        raise
-    return Writer(connection, token)
+
+    refusal = "PostgreSQL has not ended a lost connection yet, or another directory server uses this database"
+    return Writer(_locked(url, deadline, refusal, check), token)
 
 
-def _locked(url: str, deadline: float, refusal: str) -> Connection:
+def _locked(
+    url: str, deadline: float, refusal: str, check: Callable[[Connection], None] = lambda connection: None
+) -> Connection:
+    """Open a connection that has the lock; `check` is called before each try and after the last one."""
     connection = patient_connection(url, deadline)
     try:
-        while not _is_locked(connection):
+        while True:
+            check(connection)
+            if _is_locked(connection):
+                break
             if time.monotonic() >= deadline:
-                raise SetupError(refusal)
+                raise InUse(refusal)
             time.sleep(_SHORT_PAUSE)
+        check(connection)
         connection.execute(
             "SELECT set_config('synchronous_commit', 'on', false)"
             " WHERE current_setting('synchronous_commit') IN ('off', 'local')"
@@ -129,7 +147,7 @@ def _locked(url: str, deadline: float, refusal: str) -> Connection:
 
 
 def _is_locked(connection: Connection) -> bool:
-    row = connection.execute(_LOCK, (_CLAIM,)).fetchone()
+    row = connection.execute(_LOCK, (CLAIM,)).fetchone()
     return bool(row and row[0])
 
 
