@@ -19,6 +19,7 @@ from benchmarks import abuse, engines, listings, measurements, s3, scaling, sear
 from benchmarks.cluster import BenchmarkCluster
 from benchmarks.limits import GIB, BareServer
 from benchmarks.measurements import Measurement
+from benchmarks.mounts import compare as mounts
 
 
 def _table(results: list[Measurement]) -> Table:
@@ -71,6 +72,7 @@ PARTS = (
     "listings",
     "searches",
     "engines",
+    "mount",
 )
 
 
@@ -93,6 +95,7 @@ def _known(_: click.Context, option: click.Parameter, value: str) -> str:
 @click.option("--searched-files", default=1_000_000, show_default=True, help="Files among which searches look.")
 @click.option("--postgres", default="", help="Address of an empty PostgreSQL database, which `engines` needs.")
 @click.option("--s3-keys", default=10_000, show_default=True, help="Keys in the bucket that S3 lists.")
+@click.option("--mount-rounds", default=2, show_default=True, help="How often each mounted folder is measured.")
 @click.option("--s3-gib", default=0.25, show_default=True, help="Total size of the parallel uploads, in GiB.")
 @click.option(
     "--only",
@@ -111,6 +114,7 @@ def main(
     searched_files: int,
     postgres: str,
     s3_keys: int,
+    mount_rounds: int,
     s3_gib: float,
     only: str,
     out: Path,
@@ -143,6 +147,7 @@ def main(
             "listings": lambda: listings.measure(folder / "listings", listed_keys),
             "searches": lambda: searches.measure(folder / "searches", searched_files),
             "engines": lambda: engines.measure(folder / "engines", postgres),
+            "mount": lambda: mounts.measure(cluster, folder / "mount", mount_rounds),
         }
         for name in PARTS:
             if only in name:

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import requests
 
 from benchmarks.limits import free_port
 from benchmarks.load import Target
+from benchmarks.peers.programs import answers
 
 
 class BenchmarkCluster:
@@ -22,7 +27,8 @@ class BenchmarkCluster:
     def __init__(self, data: Path, **variables: str) -> None:
         """`variables` are added to the programs' environment."""
         self._data = data
-        self._environment = {**os.environ, **variables}
+        # Building the web console would take the machine a minute while something is measured.
+        self._environment = {**os.environ, "LOCKSTEP_CLUSTER_CONSOLE": "no", **variables}
         base = 20_000 + free_port() % 20_000
         self._command = [sys.executable, "-m", "local_cluster", "--data", str(data)]
         self._run("--detach", "--base-port", str(base))
@@ -57,6 +63,23 @@ class BenchmarkCluster:
         seconds = time.perf_counter() - started
         self.programs = self._record()["programs"]
         return seconds
+
+    @contextmanager
+    def without(self, url: str) -> Iterator[None]:
+        """Kill the program at `url`. It comes back, and answers, at the end of the block."""
+        entry = next(entry for entry in self.programs if entry["url"] == url)
+        keeper = int(Path(f"/proc/{entry['pid']}/stat").read_text().rpartition(")")[2].split()[1])
+        os.kill(keeper, signal.SIGSTOP)  # it would start the program again at once
+        try:
+            os.kill(entry["pid"], signal.SIGKILL)
+            yield
+        finally:
+            os.kill(keeper, signal.SIGCONT)
+        while not answers(urlsplit(url).port or 443):
+            time.sleep(0.01)
+        while self.programs == (programs := self._record()["programs"]):
+            time.sleep(0.01)
+        self.programs = programs
 
     def metric(self, program: str, name: str) -> float:
         """The sum of a counter over all programs of a kind."""

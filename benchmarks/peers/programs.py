@@ -72,6 +72,14 @@ class Programs:
                 raise PeerUnavailable(f"{what} did not answer within {PATIENCE_SECONDS:.0f} s")
             time.sleep(0.1)
 
+    def join(self, name: str) -> None:
+        """Wait for the end of a program that ends by itself."""
+        try:
+            self._running[name].wait(PATIENCE_SECONDS)
+        except subprocess.TimeoutExpired:
+            raise PeerUnavailable(f"{name} did not end within {PATIENCE_SECONDS:.0f} s") from None
+        del self._running[name]
+
     def ids(self) -> dict[str, int]:
         return {name: process.pid for name, process in self._running.items()}
 
