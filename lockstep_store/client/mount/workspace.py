@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -18,6 +19,9 @@ from lockstep_store.wire.errors import AlreadyExists, Conflict, LockstepError, N
 from lockstep_store.wire.messages.files import FileVersion
 
 log = logging.getLogger("lockstep.mount")
+
+SETTLE_SECONDS = 0.005
+"""After a rename was answered: libfuse gives the name to the new file only then."""
 
 
 class Workspace:
@@ -42,6 +46,7 @@ class Workspace:
         self._unsaved = unsaved
         self._guard = threading.Lock()
         self._files: dict[str, WorkingFile] = {}
+        self._arriving: dict[str, threading.Event] = {}
 
     def find(self, path: str) -> WorkingFile | None:
         """The file, if this machine knows more of it than the cluster does."""
@@ -172,6 +177,10 @@ class Workspace:
         """Give a file another name, in one commit; a file that has the new name is replaced."""
         with self._guard:
             file = self._files.get(old)
+        with self._arrival(new):
+            self._rename(file, old, new)
+
+    def _rename(self, file: WorkingFile | None, old: str, new: str) -> None:
         if file is None:
             self._move(old, new, {})
             return
@@ -185,6 +194,30 @@ class Workspace:
                     self._files[new] = file
             file.move(new, self._tree.key(new))
             file.saved(moved)
+
+    def wait_for_arrival(self, path: str) -> None:
+        """Wait while a file is being renamed to `path`.
+
+        libfuse lets a program look up the file that is replaced, makes it wait for the rename when it opens that, and
+        then tells it that there is none.
+        """
+        with self._guard:
+            arrival = self._arriving.get(path)
+        if arrival is not None:
+            arrival.wait()
+            time.sleep(SETTLE_SECONDS)
+
+    @contextmanager
+    def _arrival(self, path: str) -> Iterator[None]:
+        arrival = threading.Event()
+        with self._guard:
+            self._arriving[path] = arrival
+        try:
+            yield
+        finally:
+            with self._guard:
+                self._arriving.pop(path, None)
+            arrival.set()
 
     def _move(self, old: str, new: str, metadata: dict[str, str]) -> FileVersion:
         """Move a file in the cluster. `metadata` is what is known of the source's."""

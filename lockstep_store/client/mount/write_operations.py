@@ -51,6 +51,7 @@ class WriteOperations(ReadOperations):
         opened = self._handle(handle).file if handle is not None else None
         file = opened if isinstance(opened, WorkingFile) else None
         if file is None and path:
+            self._workspace.wait_for_arrival(relative_path(path))
             file = self._workspace.find(relative_path(path))
         if file is None and not path and isinstance(opened, PinnedFile):  # removed, and still open
             return self._file_attributes("", opened.file.size, self._mounted_ns, PLAIN_MODE)

@@ -218,6 +218,32 @@ def test_saving_by_rename_replaces_the_file_in_one_commit(rig: MountRig) -> None
     assert rig.names() == ["f"]
 
 
+def test_a_file_is_looked_up_after_its_replacement(rig: MountRig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not during it: libfuse would let a program look up the old file, and then not find it."""
+    rig.server.core.save("f", b"before")
+    handle = rig.writing.create("/new", 0o644, os.O_WRONLY)
+    rig.writing.write("/new", b"afterwards", 0, handle)
+    rig.writing.flush("/new", handle)
+    rig.writing.release("/new", handle)
+    asked, sizes = threading.Event(), list[int]()
+    looking = threading.Thread(target=lambda: sizes.append(rig.writing.getattr("/f")["st_size"]))
+    wait_for_arrival = rig.workspace.wait_for_arrival
+
+    def wait(path: str) -> None:
+        asked.set()
+        wait_for_arrival(path)
+
+    def look() -> None:
+        looking.start()
+        assert asked.wait(PATIENCE_SECONDS)
+
+    monkeypatch.setattr(rig.workspace, "wait_for_arrival", wait)
+    rig.server.core.before_commit = look
+    rig.writing.rename("/new", "/f")
+    looking.join(PATIENCE_SECONDS)
+    assert sizes == [10]
+
+
 def test_a_program_of_this_machine_reads_what_another_one_has_written(rig: MountRig) -> None:
     """Before it is saved, and on to the end after the writer has closed it."""
     handle = rig.writing.create("/f", 0o644, os.O_WRONLY)
