@@ -41,6 +41,7 @@ KUBERNETES = Path(os.environ.get("LOCKSTEP_KUBERNETES_ACCOUNT", "/var/run/secret
 VALID_SECONDS = 60.0
 ASK_SECONDS = 10.0
 LOOK_SECONDS = 2.0
+PUBLISH_SECONDS = 60.0
 
 
 class Refused(Exception):
@@ -205,15 +206,16 @@ def serve() -> int:
     invitations = Invitations(release, namespace, os.environ.get("LOCKSTEP_PROXY_HOSTS", "").split(), kubernetes)
     server = Server(int(os.environ.get("LOCKSTEP_JOIN_PORT", PORT)), invitations)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    published = ""
+    published, next_time = "", 0.0
     while True:
         try:
             server.load_certificate()  # the proxy renews it
             ca_pem = (CERTS / "ca.pem").read_text()
-            if ca_pem != published:
+            if ca_pem != published or time.monotonic() >= next_time:  # somebody may have emptied the ConfigMap
                 kubernetes.publish(namespace, f"{release}-ca", ca_pem)
-                published = ca_pem
-                print(f"published ca.pem in the ConfigMap {release}-ca", flush=True)
+                if ca_pem != published:
+                    print(f"published ca.pem in the ConfigMap {release}-ca", flush=True)
+                published, next_time = ca_pem, time.monotonic() + PUBLISH_SECONDS
         except (OSError, ValueError) as error:
             print(f"ca.pem is not published: {error}", flush=True)
         time.sleep(LOOK_SECONDS)

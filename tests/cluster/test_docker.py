@@ -23,6 +23,7 @@ import requests
 import yaml
 
 from tests import ROOT
+from tests.cluster.amqp_broker import Broker
 from tests.cluster.container_image import FOLDER, dockerfile, image_environment
 from tests.fakes.lasting_ports import lasting_ports
 from tests.waiting import wait_until
@@ -30,8 +31,8 @@ from tests.waiting import wait_until
 HADOLINT = shutil.which("hadolint", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
 
 
-def _compose() -> dict[str, Any]:
-    content: dict[str, Any] = yaml.safe_load((FOLDER / "compose.yaml").read_text())
+def _compose(name: str = "compose.yaml") -> dict[str, Any]:
+    content: dict[str, Any] = yaml.safe_load((FOLDER / name).read_text())
     return content
 
 
@@ -89,7 +90,8 @@ class Composed:
         """`text` with this machine's folders and ports in place of the container's."""
         mounts = dict(reversed(volume.split(":")[:2]) for volume in self.services[name].get("volumes", ()))
         for place in sorted(mounts, key=len, reverse=True):
-            text = text.replace(place, str(self.folder / "volumes" / mounts[place]))
+            source = FOLDER if mounts[place].startswith(".") else self.folder / "volumes"
+            text = text.replace(place, str(source / mounts[place]))
         text = text.replace("/run/secrets", str(self.folder / "run" / "secrets"))
         text = text.replace("/opt/lockstep/bin", str(Path(sys.executable).parent))
         for other, port in self.ports.items():
@@ -133,6 +135,11 @@ class Composed:
             self.running[name] = subprocess.Popen(
                 words, env=self.environment(name), cwd=self.folder, stdout=log, stderr=log, stdin=subprocess.DEVNULL
             )
+
+    def run(self, name: str) -> None:
+        """Run a service that ends."""
+        self._start(name)
+        self._await(name, "service_completed_successfully")
 
     def _await(self, name: str, condition: str) -> None:
         process = self.running[name]
@@ -205,6 +212,82 @@ def test_the_composed_services_are_a_cluster(composed: Composed) -> None:
     read = wait_until(lambda: answer("GET"), what="a read")
     assert read is not None
     assert read.content == b"content"
+
+
+PROMETHEUS = shutil.which("prometheus")
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[Broker]:
+    folder = tmp_path / "broker"
+    folder.mkdir()
+    broker = Broker(folder)
+    try:
+        broker.start()
+        yield broker
+    finally:
+        broker.stop()
+
+
+@pytest.mark.skipif(PROMETHEUS is None, reason="prometheus (Debian's package) is not installed")
+@pytest.mark.cluster
+def test_the_surroundings_watch_the_cluster_and_hear_of_changes(composed: Composed, broker: Broker) -> None:
+    """`prepare` gives Prometheus a key that is enough for every program, and the broker a queue that takes messages."""
+    composed.up()
+    prepare = _compose("compose.surroundings.yaml")["services"]["prepare"]
+    prepare["environment"] |= {"RABBITMQ_USER": "guest", "RABBITMQ_ADDRESS": f"127.0.0.1:{broker.port}"}
+    composed.services["prepare"] = prepare
+    (composed.folder / "run" / "secrets" / "rabbitmq").write_text("guest\n")
+    kept = composed.folder / "volumes" / "prometheus"
+    kept.mkdir()
+    keys = []
+    for _ in range(2):
+        composed.run("prepare")
+        keys.append((kept / "api-key").read_text())
+    assert keys[0] == keys[1]
+    admin = json.loads((composed.folder / "volumes" / "admin" / "credentials.json").read_text())
+    url = f"https://127.0.0.1:{composed.ports['proxy-1']}/api/v1/cluster/targets/rabbitmq/test"
+    ca_file = str(composed.folder / "volumes" / "certs" / "ca.pem")
+    headers = {"X-Api-Key": admin["api_key"]}
+    assert requests.post(url, headers=headers, verify=ca_file, timeout=60).status_code == 204
+    with broker.channel() as channel:
+        assert channel.basic_get("lockstep", auto_ack=True)[0] is not None
+    _await_all_scraped(composed)
+
+
+def _await_all_scraped(composed: Composed) -> None:
+    """Run Prometheus with the surroundings' configuration until it has asked every program with success."""
+    text = (FOLDER / "surroundings" / "prometheus.yml").read_text()
+    for name, port in composed.ports.items():
+        text = re.sub(rf'"{name}:\d+"', f'"127.0.0.1:{port}"', text)
+    text = text.replace("/prometheus/", f"{composed.folder}/volumes/prometheus/")
+    text = text.replace("/certs/", f"{composed.folder}/volumes/certs-2/").replace("15s", "1s")
+    (composed.folder / "prometheus.yml").write_text(text)
+    (composed.folder / "alerts.yml").write_bytes((ROOT / "deploy" / "prometheus" / "alerts.yml").read_bytes())
+    (port,) = lasting_ports(1)
+    words = [str(PROMETHEUS), f"--config.file={composed.folder}/prometheus.yml"]
+    words += [
+        f"--storage.tsdb.path={composed.folder}/volumes/prometheus/data",
+        f"--web.listen-address=127.0.0.1:{port}",
+    ]
+    with (composed.folder / "prometheus.log").open("wb") as log, subprocess.Popen(words, stdout=log, stderr=log) as one:
+
+        def healthy() -> set[str]:
+            try:
+                reply = requests.get(f"http://127.0.0.1:{port}/api/v1/targets", timeout=60)
+            except requests.ConnectionError:
+                return set()
+            return {target["instance"] for target in _up(reply.json())}
+
+        try:
+            expected = {f"127.0.0.1:{port}" for port in composed.ports.values()}
+            wait_until(lambda: healthy() == expected, what="a scrape of every program", look_seconds=0.2)
+        finally:
+            one.terminate()
+
+
+def _up(targets: dict[str, Any]) -> list[dict[str, str]]:
+    return [target["labels"] for target in targets["data"]["activeTargets"] if target["health"] == "up"]
 
 
 def test_the_health_check_needs_a_program() -> None:

@@ -35,7 +35,9 @@ class Release:
     def __init__(self, folder: Path, api: KubernetesApi) -> None:
         self.folder = folder
         self.api = api
-        self.specs = pods(rendered("--values", str(DEV)))
+        self.specs = pods(rendered("--values", str(DEV), "--set", "keyPassphraseSecret=keys"))
+        (folder / "keys").mkdir()
+        (folder / "keys" / "passphrase").write_text("correct horse battery staple\n")
         self.pods = {f"{RELEASE}-{name}": name.rpartition("-")[0] for name in ("directory-0", *PODS)}
         containers = [
             f"{pod}/{one['name']}" for pod, role in self.pods.items() for one in self.specs[role]["containers"]
@@ -52,6 +54,7 @@ class Release:
         """`text` with this machine's folders, ports and interpreter in place of the container's."""
         text = text.replace("$(POD_NAME)", pod).replace("/var/lib/lockstep", str(self.folder / pod / "data"))
         text = text.replace("/run/lockstep-join", str(self.folder / pod / "join"))
+        text = text.replace("/run/lockstep-keys", str(self.folder / "keys"))
         for name in ("health.py", "kubernetes_join.py"):
             text = text.replace(f"/opt/lockstep/{name}", str(FOLDER / name))
         text = text.replace("/opt/lockstep/bin", str(Path(sys.executable).parent))
@@ -204,6 +207,9 @@ def test_the_pods_are_a_cluster_and_one_without_its_disk_comes_back(release: Rel
         assert (written.status_code, written.headers["X-Lockstep-Copies"]) == (201, "2/2 fsynced")
         expected = {str(number): f"node-of-{RELEASE}-file-server-{number}" for number in (0, 1)}
         assert zones() == expected
+        for pod in (RELEASE + "-directory-0", RELEASE + "-file-server-0"):
+            keys = json.loads((release.folder / pod / "data" / "certs" / "storage-keys.json").read_text())
+            assert keys["protected_by"] == "passphrase"
 
         pod = f"{RELEASE}-file-server-1"
         release.stop(pod)
