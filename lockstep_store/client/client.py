@@ -14,6 +14,7 @@ from lockstep_store.client.api.answers import Lockable, Saved, WriteOptions, num
 from lockstep_store.client.api.body import Body
 from lockstep_store.client.api.calls import ApiCalls
 from lockstep_store.client.lock_holder import LockHolder, agent_name
+from lockstep_store.client.lock_watcher import LockWatcher
 from lockstep_store.client.transfers.download import Fetched, ReadCheck, download
 from lockstep_store.client.transfers.trees import TreeReport, get_tree, put_tree
 from lockstep_store.client.transfers.upload import Progress, Sent, no_progress, upload, upload_stream
@@ -157,6 +158,13 @@ class Client(ApiCalls):
         change is lost or repeated.
         """
         return Watcher(self, bucket, prefix, cursor)
+
+    def watch_locks(self) -> LockWatcher:
+        """Return all locks and who waits for them, now and whenever they have changed, as an iterable without end.
+
+        When the cluster restarts, the iterable waits.
+        """
+        return LockWatcher(self)
 
     def __enter__(self) -> Client:
         return self

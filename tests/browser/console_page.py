@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import urlsplit
 
 from tests.browser.page_sources import libraries
-from tests.waiting import PATIENCE_SECONDS
+from tests.waiting import PATIENCE_SECONDS, wait_until
 
 
 class ConsolePage:
-    """One browser at one proxy. `faults` are the page's own errors and what its policy refused."""
+    """One browser at one proxy. `faults` are the page's own errors and what its policy refused; `requests` are what it
+    has asked its proxy for, each as "GET /address"."""
 
     def __init__(self, context: Any, url: str) -> None:
         self._context = context
         self.url = url
         self.faults: list[str] = []
+        self.requests: list[str] = []
         context.set_default_timeout(1000 * PATIENCE_SECONDS)
         self.page = context.new_page()
         self.page.on("pageerror", lambda error: self.faults.append(str(error)))
         self.page.on("console", self._note)
+        self.page.on("request", lambda request: self.requests.append(f"{request.method} {urlsplit(request.url).path}"))
         self.page.goto(f"{url}/")
 
     def _note(self, message: Any) -> None:
@@ -50,6 +54,16 @@ class ConsolePage:
         self.page.get_by_role("link", name="Files", exact=True).click()
         self.page.get_by_role("list", name="Buckets").get_by_role("link", name=name, exact=True).click()
         self.page.get_by_role("button", name="Upload files").wait_for()
+
+    def follows_locks(self) -> None:
+        """Wait until the page has a stream of the locks, and has stopped asking for their list."""
+
+        def is_quiet() -> bool:
+            before = len(self.requests)
+            self.page.wait_for_timeout(2500)  # the longest time between two questions of a page without a stream
+            return "GET /api/v1/locks" not in self.requests[before:]
+
+        wait_until(is_quiet, what="the page follows the locks")
 
     def upload(self, name: str, content: bytes) -> None:
         file = {"name": name, "mimeType": "application/octet-stream", "buffer": content}

@@ -9,7 +9,7 @@ import pytest
 
 from tests.authenticator import Authenticator
 from tests.browser.conftest import OpenPage
-from tests.browser.people import PASSWORD, PHONE, account, sign_in_administrator
+from tests.browser.people import PASSWORD, PHONE, sign_in_administrator
 from tests.cluster.cluster_harness import ClusterHarness
 
 pytestmark = pytest.mark.cluster
@@ -95,6 +95,9 @@ def test_a_lock_is_seen_by_others_at_once_and_changes_hands(open_page: OpenPage,
     waiter.register("cleo", PASSWORD)
     waiter.page.get_by_role("link", name="Locks").click()
     waiter.page.get_by_text("This list updates itself.").wait_for()
+    for person in (holder, waiter):
+        person.follows_locks()
+        person.requests.clear()
 
     holder.choose("roof.txt", "Lock")
     holder.row("roof.txt").get_by_text("locked by you").wait_for()
@@ -111,21 +114,33 @@ def test_a_lock_is_seen_by_others_at_once_and_changes_hands(open_page: OpenPage,
     holder.page.get_by_text("Locked by cleo. Nobody else").wait_for()
     waiter.page.get_by_role("button", name="Release").click()
     waiter.row("roof.txt").wait_for(state="detached")
+    # All of that came by itself: nobody has asked for the list again.
+    assert [one for person in (holder, waiter) for one in person.requests if one == "GET /api/v1/locks"] == []
 
 
 def test_an_administrator_breaks_a_lock(open_page: OpenPage, cluster: ClusterHarness) -> None:
-    """After a question, and only administrators have that button."""
-    url, holder = cluster.proxy_urls[0], account(cluster, "dora")
-    holder.post(f"{url}/api/v1/locks", json={"paths": ["files/wall.txt"]}, timeout=60).raise_for_status()
-    admin = open_page(2)
+    """After a question, with a reason that the holder sees at once; and only administrators have that button."""
+    cluster.session().put(f"{cluster.proxy_urls[0]}/api/v1/files/files/wall.txt", data=b"wall", timeout=60)
+    holder, admin = open_page(1), open_page(2)
+    holder.register("dora", PASSWORD)
+    holder.open_bucket()
+    holder.choose("wall.txt", "Lock")
+    holder.row("wall.txt").get_by_text("locked by you").wait_for()
+    holder.follows_locks()
     sign_in_administrator(admin, cluster)
     admin.page.get_by_role("link", name="Locks").click()
     admin.row("wall.txt").get_by_role("button", name="Break").click()
-    admin.page.get_by_role("dialog").wait_for()
+    admin.page.get_by_label("Reason (optional)").fill("The wall must be painted.")
     assert admin.violations() == []
     admin.page.get_by_role("button", name="Break the lock").click()
     admin.row("wall.txt").wait_for(state="detached")
-    assert "wall.txt" not in holder.get(f"{url}/api/v1/locks", timeout=60).text
+    holder.page.get_by_role("alert").get_by_text(
+        "has broken your lock on “files/wall.txt”. Reason: The wall"
+    ).wait_for()
+    assert holder.violations() == []
+    audit = cluster.session().get(f"{cluster.proxy_urls[0]}/api/v1/audit", timeout=60).json()
+    (broken,) = [event for event in audit["events"] if event["kind"] == "lock broken"]
+    assert broken["detail"].endswith("of dora: The wall must be painted.")
 
 
 def test_a_second_factor_is_asked_for(open_page: OpenPage, cluster: ClusterHarness) -> None:

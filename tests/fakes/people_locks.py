@@ -23,6 +23,7 @@ class LocksCore(AccountsCore):
         self.locks: dict[str, lm.LockInfo] = {}
         self.queue: list[lm.WaiterInfo] = []
         self.last_number = 0
+        self.broken: list[lm.ReleaseRequest] = []
 
     def take_lock(self, path: str, account: str = "bob", seconds: float = 60.0) -> lm.LockInfo:
         """Lock a path for another person."""
@@ -86,6 +87,7 @@ class LocksCore(AccountsCore):
 
             if lock is not None:
                 del self.locks[lock.id]
+                self.broken += [request] if request.break_lock else []
             self._guard.notify_all()
             return Nothing()
 
@@ -95,6 +97,16 @@ class LocksCore(AccountsCore):
             for place, waiter in enumerate(self.queue, start=1):
                 waiter.place = place
             return lm.LocksReply([self._with_time_left(lock) for lock in self.locks.values()], list(self.queue))
+
+    def _locks_changes(self, request: lm.LockChangesRequest) -> lm.LockChangesReply:
+        until = time.monotonic() + request.wait_seconds
+        with self._guard:
+            while (found := hash((*self.locks, *(one.id for one in self.queue)))) == request.seen:
+                left = until - time.monotonic()
+                if left <= 0:
+                    break
+                self._guard.wait(min(left, 0.05))
+            return lm.LockChangesReply(found)
 
     def _check_lock(self, account: str, bucket: str, path: str, number: int | None) -> None:
         with self._guard:

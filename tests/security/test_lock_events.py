@@ -31,7 +31,7 @@ class Listener:
         """The name and data of the next event; None when the stream has ended."""
         for piece in self._pieces:
             self.heard += piece
-            if b"event: " in piece:
+            if b"event: locks" in piece or b"event: end" in piece:
                 fields = dict(line.split(": ", 1) for line in piece.decode().splitlines() if line)
                 return fields["event"], json.loads(fields["data"])
         return None

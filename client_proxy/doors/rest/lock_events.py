@@ -45,11 +45,12 @@ _HEADERS = (
     ("X-Content-Type-Options", "nosniff"),
     ("X-Accel-Buffering", "no"),  # nginx would hold events back
 )
-_COMMENT = b":\n\n"
+_UNCHANGED = b"event: unchanged\ndata: {}\n\n"
+"""Also shows a browser's page, to which comments are invisible, that the connection works."""
 _EVENT = {
     "type": "object",
     "description": "One event: `data` is JSON, a `LocksReply` in `locks`, a `Problem` in `end`.",
-    "properties": {"id": TEXT, "event": {"enum": ["locks", "end"]}, "data": TEXT},
+    "properties": {"id": TEXT, "event": {"enum": ["locks", "unchanged", "end"]}, "data": TEXT},
     "required": ["event", "data"],
 }
 
@@ -115,8 +116,9 @@ class LockEventRoutes:
                 description=(
                     "Each event `locks` has everything that `GET /api/v1/locks` lists, up to "
                     f"{MAX_LISTED_LOCKS} locks and places: the first one at once, the others when that has changed. "
-                    "Comments keep the connection open. An event `end` is the last one and has an error, such as "
-                    "`not_logged_in`. With the last event's id in `Last-Event-ID`, an unchanged list is not repeated."
+                    "An event `unchanged` comes every ten seconds otherwise. An event `end` is the last one and has an "
+                    "error, such as `not_logged_in`. With the last event's id in `Last-Event-ID`, an unchanged list is "
+                    "not repeated."
                 ),
                 parameters=(
                     Parameter("seconds", "query", "End the stream after this time.", between(0, LONGEST_SECONDS)),
@@ -146,9 +148,9 @@ class LockEventRoutes:
     def _events(
         self, listing: Callable[[], _Listed], seen: int, last: _Listed, known: str, until: float
     ) -> Iterator[bytes]:
-        """Yield events and comments; nothing now and then, so that the runner can end the stream."""
+        """Yield events, and nothing now and then, so that the runner can end the stream."""
         yield b"retry: %d\n\n" % RETRY_MILLISECONDS
-        yield _COMMENT if known == last.id else last.event()
+        yield _UNCHANGED if known == last.id else last.event()
         listed_at, pause = self._monotonic(), LEAST_PAUSE_SECONDS
         with self._feed.listening():
             while (left := until - self._monotonic()) > 0 and not self._stopping.wait(min(pause, left)):
@@ -165,7 +167,7 @@ class LockEventRoutes:
                     return
                 listed_at = self._monotonic()
                 pause = min(max(LEAST_PAUSE_SECONDS, PAUSE_SHARE * (listed_at - began)), LONGEST_PAUSE_SECONDS)
-                yield _COMMENT if found.id == last.id else found.event()
+                yield _UNCHANGED if found.id == last.id else found.event()
                 last = found
 
     def _list(self, access: str) -> _Listed:

@@ -6,6 +6,8 @@ export interface Problem {
   detail: string;
   reason?: string;
   holder?: string;
+  /** Who broke the lock; empty for somebody of another tenant. */
+  brokenBy?: string;
   until?: number;
   /** The password is only good for setting another one. */
   mustChange?: boolean;
@@ -27,9 +29,15 @@ export function failure(status: number, body: unknown): Failure {
     detail: textOf(given.detail),
     reason: textOf(given.reason) || undefined,
     holder: textOf(given.holder) || undefined,
+    brokenBy: typeof given.broken_by === 'string' ? given.broken_by : undefined,
     mustChange: given.must_change === true || undefined,
     until: typeof given.until === 'number' ? given.until : undefined,
   });
+}
+
+/** What a failure says; of any other error, nothing. */
+export function problemOf(error: unknown): Problem {
+  return error instanceof Failure ? error.problem : failure(0, undefined).problem;
 }
 
 /** Whether repeating the request can help: no reply, too many requests, or a server's trouble. */

@@ -53,12 +53,6 @@ export function useEditing(account: Account, bucket: string, path: string) {
   }, [bucket, path, isMine]);
   useDraft(bucket, path, now);
 
-  // The list of locks shows first that ours has ended; but only the reply to a renewal is certain.
-  const isListed = locks.locks.some(({ id }) => id === lock.id);
-  useEffect(() => {
-    if (isMine && !locks.isPending && !isListed) void keeper.renew();
-  }, [isMine, isListed, locks.isPending, locks.locks]);
-
   async function store(release: boolean): Promise<boolean> {
     const { base, text } = now;
     if (!base || !lock.id || lock.number === undefined) return false;

@@ -1,4 +1,4 @@
-import { Button, Group, Loader, Text } from '@mantine/core';
+import { Button, Group, Loader, Text, TextInput } from '@mantine/core';
 import { useState } from 'react';
 
 import { api, data } from '../api/client';
@@ -40,21 +40,38 @@ export function LocksPage({ account }: { account: Account }) {
           ))}
         </DataTable>
       )}
-      {breaking && (
-        <ConfirmDialog
-          title={texts.locks.breakTitle}
-          text={texts.locks.breakText(breaking.account, pathsText(breaking))}
-          action={texts.locks.breakNow}
-          run={() => breakLock(breaking)}
-          onClose={() => setBreaking(undefined)}
-        />
-      )}
+      {breaking && <BreakDialog lock={breaking} onClose={() => setBreaking(undefined)} />}
     </div>
   );
 }
 
-async function breakLock({ id }: Lock): Promise<void> {
-  await data(api.DELETE('/api/v1/locks/{id}', { params: { path: { id }, query: { break: true } } }));
+function BreakDialog({ lock, onClose }: { lock: Lock; onClose: () => void }) {
+  const texts = useTexts();
+  const [reason, setReason] = useState('');
+  async function breakIt(): Promise<void> {
+    const params = { path: { id: lock.id }, query: { break: true, reason: reason.trim() || undefined } };
+    await data(api.DELETE('/api/v1/locks/{id}', { params }));
+  }
+  return (
+    <ConfirmDialog
+      title={texts.locks.breakTitle}
+      text={texts.locks.breakText(lock.account, pathsText(lock))}
+      action={texts.locks.breakNow}
+      run={breakIt}
+      onClose={onClose}
+    >
+      <TextInput
+        mt="sm"
+        label={texts.locks.reason}
+        description={texts.locks.reasonHint(lock.account)}
+        value={reason}
+        onChange={(event) => setReason(event.currentTarget.value)}
+        autoComplete="off"
+        maxLength={256}
+        data-autofocus
+      />
+    </ConfirmDialog>
+  );
 }
 
 interface RowProps {

@@ -8,7 +8,7 @@ import type { Account } from '../session/session';
 import { useNotices } from '../shell/notices';
 import { useTexts } from '../texts';
 import { Keeper } from './keeper';
-import { keyOf, type Lock, useLocks, type Waiter } from './useLocks';
+import { followLocks, keyOf, type Lock, refreshLocks, useLocks, type Waiter } from './useLocks';
 
 export const keeper = new Keeper(sessionStorage);
 const WATCH_MILLISECONDS = 2000;
@@ -28,31 +28,39 @@ export function useLockActions(): LockActions {
 /** Keeps this page's locks while the account is signed in, and tells the person what happens to them. */
 export function LockActionsProvider({ account, children }: { account: Account; children: ReactNode }) {
   const texts = useTexts();
-  const { say, complain } = useNotices();
+  const { say, warn, complain } = useNotices();
   const cache = useQueryClient();
   const locks = useLocks(account, WATCH_MILLISECONDS);
   useNewWaiters(account, locks.locks, locks.waiters);
+  useEffect(() => followLocks(cache), [cache]);
   useEffect(() => {
     const mine = locks.locks.filter((lock) => lock.account === account.name);
     const numbers = new Map(mine.flatMap((lock) => lock.paths.map((path) => [keyOf(path), lock.number] as const)));
     heldLocks.numberOf = (bucket, path) => numbers.get(keyOf({ bucket, path }));
   }, [locks.locks, account.name]);
+  useEffect(() => {
+    if (!locks.isPending) keeper.check(new Set(locks.locks.map(({ id }) => id)));
+  }, [locks.locks, locks.isPending]);
   useEffect(
     () =>
       keeper.start({
         granted: (kept) => {
           say(texts.locks.yours(keyOf(kept)));
-          void cache.invalidateQueries({ queryKey: ['locks'] });
+          void refreshLocks(cache);
         },
         waiting: (kept, place) => say(texts.locks.inLine(keyOf(kept), place)),
-        lost: (kept) => say(texts.locks.lost(keyOf(kept))),
+        lost: (kept, { brokenBy, reason }) => {
+          const path = keyOf(kept);
+          if (brokenBy === undefined) say(texts.locks.lost(path));
+          else warn(texts.locks.broken(path, brokenBy, reason));
+        },
       }),
-    [say, texts, cache],
+    [say, warn, texts, cache],
   );
   const actions = useMemo(() => {
     async function done<T>(what: Promise<T>): Promise<void> {
       await what.catch(complain);
-      await cache.invalidateQueries({ queryKey: ['locks'] });
+      await refreshLocks(cache);
     }
     async function drop(id: string) {
       keeper.forget(id);

@@ -15,7 +15,7 @@ const { Keeper } = await import('./keeper');
 
 const granted = (id: string) => () => Response.json({ lock: { id, number: 7 }, holders: [] });
 const queued = (place: number) => () => Response.json({ waiter: { id: 'w', place }, holders: [] }, { status: 202 });
-const refused = (status: number, code: string) => () => Response.json({ code, detail: 'no' }, { status });
+const refused = (status: number, code: string, more = {}) => () => Response.json({ code, detail: 'no', ...more }, { status });
 
 function will(...all: (() => Response)[]) {
   replies.push(...all.map((reply) => ({ reply })));
@@ -28,7 +28,7 @@ function made(stored = '[]') {
   const stop = keeper.start({
     granted: ({ path }) => told.push(`granted ${path}`),
     waiting: ({ path }, place) => told.push(`waiting ${path} ${place}`),
-    lost: ({ path }) => told.push(`lost ${path}`),
+    lost: ({ path }, why) => told.push(['lost', path, why.brokenBy, why.reason].filter(Boolean).join(' ')),
   });
   stop();
   return { keeper, storage, told };
@@ -71,6 +71,19 @@ describe('the keeper of locks', () => {
     await keeper.renew();
     expect(told).toEqual(['granted c', 'lost c']);
     expect(storage.kept).toBe('[]');
+  });
+
+  it('asks at once about a lock that a list has no more, and tells who broke it and why', async () => {
+    const { keeper, told } = made();
+    will(granted('L3'));
+    await keeper.take('files', 'c');
+    keeper.check(new Set(['L3', 'L9']));
+    expect(asked).toHaveLength(1);
+    will(refused(409, 'lock_stale', { broken_by: 'ada', reason: 'holidays' }));
+    keeper.check(new Set(['L9']));
+    await vi.waitFor(() => expect(told).toEqual(['granted c', 'lost c ada holidays']));
+    keeper.check(new Set());
+    expect(asked).toHaveLength(2);
   });
 
   it('does not call a lock lost that was released', async () => {

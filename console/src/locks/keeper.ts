@@ -3,7 +3,7 @@
 // A lock outlives a reload, and ends by itself soon after the last tab of the page is closed: its lease is renewed at a
 // fifth of its length, because browsers wake a hidden tab only once a minute.
 import { api, data } from '../api/client';
-import { mayRepeat } from '../api/failure';
+import { mayRepeat, type Problem, problemOf } from '../api/failure';
 import { CLIENT } from '../session/session';
 
 export const LEASE_SECONDS = 300;
@@ -26,7 +26,8 @@ export interface Kept {
 export interface Events {
   granted: (kept: Kept) => void;
   waiting: (kept: Kept, place: number) => void;
-  lost: (kept: Kept) => void;
+  /** `why` is the refusal to renew it. */
+  lost: (kept: Kept, why: Problem) => void;
 }
 
 export class Keeper {
@@ -89,6 +90,11 @@ export class Keeper {
     await Promise.allSettled(ids.map((id) => api.DELETE('/api/v1/locks/{id}', { params: { path: { id } } })));
   }
 
+  /** Renew at once if one of the locks is not in a list of all. Only the reply to a renewal says that one has ended. */
+  check(listed: ReadonlySet<string>): void {
+    if (this.kept.some(({ lock }) => lock && !listed.has(lock))) void this.renew();
+  }
+
   /** Renew every lock. Those that have ended are lost. */
   async renew(): Promise<void> {
     for (const one of this.kept.filter(({ lock }) => lock)) {
@@ -96,7 +102,7 @@ export class Keeper {
         const params = { path: { id: one.lock } };
         await data(api.PUT('/api/v1/locks/{id}', { params, body: { lease_seconds: LEASE_SECONDS } }));
       } catch (error) {
-        if (!mayRepeat(error)) this.lose(one);
+        if (!mayRepeat(error)) this.lose(one, error);
       }
     }
   }
@@ -110,7 +116,7 @@ export class Keeper {
           this.events.granted(one);
         }
       } catch (error) {
-        if (!mayRepeat(error)) return this.lose(one);
+        if (!mayRepeat(error)) return this.lose(one, error);
         await new Promise((resolve) => setTimeout(resolve, PAUSE_MILLISECONDS));
       }
     }
@@ -131,10 +137,10 @@ export class Keeper {
     return reply.lock ? 0 : (reply.waiter?.place ?? 1);
   }
 
-  private lose(one: Kept): void {
+  private lose(one: Kept, error: unknown): void {
     if (!this.kept.includes(one)) return;
     this.change(this.kept.filter((other) => other !== one));
-    this.events.lost(one);
+    this.events.lost(one, problemOf(error));
   }
 
   private change(kept: Kept[]): void {

@@ -1,9 +1,10 @@
-import { useQuery, useQueryClient } from '@tanstack/react-query';
-import { useCallback, useMemo } from 'react';
+import { type QueryClient, useQuery } from '@tanstack/react-query';
+import { useMemo, useSyncExternalStore } from 'react';
 
 import { api, data } from '../api/client';
 import type { components } from '../api/schema';
 import type { Account } from '../session/session';
+import { type LockList, LockStream } from './stream';
 
 export type Lock = components['schemas']['LockInfo'];
 export type Waiter = components['schemas']['WaiterInfo'];
@@ -16,21 +17,36 @@ export interface Locks {
   placeFor: (bucket: string, path: string) => Waiter | undefined;
   isPending: boolean;
   error: Error | null;
-  refresh: () => Promise<void>;
 }
 
 const KEY = ['locks'];
+const stream = new LockStream();
 
-/** The locks and the places in line, never older than `milliseconds` while the page can be seen. */
+/** Let the lists of all parts of the page follow the proxy. Returns what ends it. */
+export function followLocks(cache: QueryClient): () => void {
+  return stream.start((locks) => {
+    void cache.cancelQueries({ queryKey: KEY }); // its reply could be older
+    cache.setQueryData<LockList>(KEY, locks);
+  });
+}
+
+/** Ask for the list again, unless it follows the proxy by itself. */
+export async function refreshLocks(cache: QueryClient): Promise<void> {
+  if (!stream.isLive()) await cache.invalidateQueries({ queryKey: KEY });
+}
+
+/**
+ * The locks and the places in line: as they change, or, while the proxy cannot send them, never older than `milliseconds`
+ * as long as the page can be seen.
+ */
 export function useLocks(account: Account, milliseconds: number): Locks {
-  const cache = useQueryClient();
+  const isLive = useSyncExternalStore(stream.subscribe, stream.isLive);
   const found = useQuery({
     queryKey: KEY,
     queryFn: ({ signal }) => data(api.GET('/api/v1/locks', { signal })),
-    refetchInterval: (query) => (query.state.status === 'error' ? 5000 : milliseconds),
-    staleTime: 0,
+    refetchInterval: (query) => !isLive && (query.state.status === 'error' ? 5000 : milliseconds),
+    staleTime: isLive ? Infinity : 0,
   });
-  const refresh = useCallback(() => cache.invalidateQueries({ queryKey: KEY }), [cache]);
   const byPath = useMemo(() => {
     const locks = new Map<string, Lock>();
     for (const lock of found.data?.locks ?? []) for (const path of lock.paths) locks.set(keyOf(path), lock);
@@ -47,7 +63,6 @@ export function useLocks(account: Account, milliseconds: number): Locks {
     placeFor: (bucket, path) => byPath.places.get(keyOf({ bucket, path })),
     isPending: found.isPending,
     error: found.error,
-    refresh,
   };
 }
 

@@ -1,5 +1,6 @@
 import { Text } from '@mantine/core';
 import { useMutation } from '@tanstack/react-query';
+import type { ReactNode } from 'react';
 
 import { Dialog } from './Dialog';
 import { DialogButtons } from './DialogButtons';
@@ -12,14 +13,17 @@ interface Props {
   action: string;
   run: () => Promise<unknown>;
   onClose: () => void;
+  /** What else to ask. */
+  children?: ReactNode;
 }
 
 /** Asks before something is done that is hard to undo, and says why it could not be done. */
-export function ConfirmDialog({ title, text, action, run, onClose }: Props) {
+export function ConfirmDialog({ title, text, action, run, onClose, children }: Props) {
   const doing = useMutation({ mutationFn: run, onSuccess: onClose });
   return (
     <Dialog title={title} onClose={onClose}>
       <Text className="breakable">{text}</Text>
+      {children}
       <Failed error={doing.error} />
       <DialogButtons
         action={action}

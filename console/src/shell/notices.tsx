@@ -14,11 +14,13 @@ interface Notice {
 
 interface Notices {
   say: (text: string) => void;
+  /** Show a text that stays until it is closed. */
+  warn: (text: string) => void;
   /** Show an error in words; it stays until it is closed. */
   complain: (error: unknown) => void;
 }
 
-const Context = createContext<Notices>({ say: () => {}, complain: () => {} });
+const Context = createContext<Notices>({ say: () => {}, warn: () => {}, complain: () => {} });
 
 export function useNotices(): Notices {
   return useContext(Context);
@@ -39,7 +41,11 @@ export function NoticesProvider({ children }: { children: ReactNode }) {
     [close],
   );
   const value = useMemo(
-    () => ({ say: (text: string) => show(text, false), complain: (error: unknown) => show(words(error, texts), true) }),
+    () => ({
+      say: (text: string) => show(text, false),
+      warn: (text: string) => show(text, true),
+      complain: (error: unknown) => show(words(error, texts), true),
+    }),
     [show, texts],
   );
   return (

@@ -369,6 +369,10 @@ export const de: Texts = {
     breakTitle: 'Diese Sperre brechen?',
     breakText: (holder, path) => `${holder} verliert die Sperre auf „${path}“ sofort und kann mit ihr nicht mehr speichern.`,
     breakNow: 'Sperre brechen',
+    reason: 'Grund (freiwillig)',
+    reasonHint: (holder) => `${holder} sieht ihn, und das Protokoll behält ihn.`,
+    broken: (path, by, reason) =>
+      `${by || 'Ein Administrator'} hat Ihre Sperre auf „${path}“ gebrochen.` + (reason ? ` Grund: ${reason}` : ''),
     yours: (path) => `Sie haben die Sperre auf „${path}“.`,
     inLine: (path, place) => `Sie warten auf „${path}“: Platz ${place}.`,
     lost: (path) => `Sie haben die Sperre auf „${path}“ nicht mehr.`,

@@ -369,6 +369,10 @@ export const en = {
     breakText: (holder: string, path: string) =>
       `${holder} loses the lock on “${path}” at once, and can no longer save under it.`,
     breakNow: 'Break the lock',
+    reason: 'Reason (optional)',
+    reasonHint: (holder: string) => `${holder} sees it, and the audit keeps it.`,
+    broken: (path: string, by: string, reason?: string) =>
+      `${by || 'An administrator'} has broken your lock on “${path}”.` + (reason ? ` Reason: ${reason}` : ''),
     yours: (path: string) => `You have the lock on “${path}”.`,
     inLine: (path: string, place: number) => `You are in line for “${path}”: place ${place}.`,
     lost: (path: string) => `You no longer have the lock on “${path}”.`,

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from lockstep_store.client.api.caller import POLL_MARGIN_SECONDS, ApiCaller, segment
+from lockstep_store.client.api.server_events import server_events
+from lockstep_store.wire.codec import decode_problem, decoder
+from lockstep_store.wire.errors import from_problem
 from lockstep_store.wire.messages.locks import AcquireReply, LockInfo, LockPath, LocksReply
 
 
@@ -36,9 +41,14 @@ class LockCalls(ApiCaller):
         message = {"lease_seconds": lease_seconds}
         return self._ask(LockInfo, "PUT", address, message=message, read_seconds=POLL_MARGIN_SECONDS)
 
-    def release(self, lock_id: str, *, break_lock: bool = False) -> None:
-        """Release a lock or give up a place in line; `break_lock` breaks it (administrators, bucket owners)."""
+    def release(self, lock_id: str, *, break_lock: bool = False, reason: str = "") -> None:
+        """Release a lock or give up a place in line; `break_lock` breaks it (administrators, bucket owners).
+
+        The holder of a broken lock and the audit get the `reason`.
+        """
         params = {"break": "true"} if break_lock else {}
+        if reason:
+            params["reason"] = reason
         self.transport.request("DELETE", f"/api/v1/locks/{segment(lock_id)}", params=params, repeatable=True)
 
     def locks(self) -> LocksReply:
@@ -50,3 +60,15 @@ class LockCalls(ApiCaller):
             found.waiters += page.waiters
         found.next_after = ""
         return found
+
+    def lock_events(self) -> Iterator[LocksReply]:
+        """Yield all locks and places in line, now and whenever they have changed.
+
+        Ends after an hour, or when the proxy stops. Raises what ended it otherwise, such as NotLoggedIn or Unavailable.
+        `client.lock_watcher` follows without end.
+        """
+        for name, data in server_events(self.transport, "/api/v1/locks/events"):
+            if name == "locks":
+                yield decoder(LocksReply).decode(data)
+            elif name == "end":
+                raise from_problem(decode_problem(data, 503))

@@ -11,14 +11,15 @@ import click
 import msgspec
 
 from lockstep_store.client.api.answers import label
-from lockstep_store.client.cli.command import HELD_LOCKS_VARIABLE, App, Command, pass_app
+from lockstep_store.client.cli.command import HELD_LOCKS_VARIABLE, App, Command, pass_app, plain
 from lockstep_store.client.cli.names import Name, NameType
 from lockstep_store.client.credentials import HeldLock
 from lockstep_store.client.local_storage import LocalFileError
 from lockstep_store.client.lock_holder import LockHolder, Waiting, agent_name
+from lockstep_store.client.lock_watcher import LockWatcher
 from lockstep_store.client.text import formatting
 from lockstep_store.wire.errors import BadRequest, LockStale, NotFound
-from lockstep_store.wire.messages.locks import MAX_LEASE_SECONDS, LockInfo, LockPath
+from lockstep_store.wire.messages.locks import MAX_LEASE_SECONDS, LockInfo, LockPath, LocksReply
 
 LEFT_BEHIND_LEASE_SECONDS = 600.0
 WHILE_RUNNING_LEASE_SECONDS = 60.0
@@ -131,28 +132,46 @@ def _of_mine(app: App, mine: list[LockInfo], name: Name) -> LockInfo:
 
 @click.command(cls=Command)
 @click.option("--mine", is_flag=True, help="Show only your own.")
+@click.option("--watch", is_flag=True, help="Show them again whenever they change, until Ctrl-C.")
 @click.option("--break", "broken", metavar="NAME|NUMBER", help="Break a lock (administrators, bucket owners).")
+@click.option("--reason", default="", metavar="TEXT", help="With --break: why. The holder and the audit get it.")
 @pass_app
-def locks(app: App, mine: bool, broken: str | None) -> None:
+def locks(app: App, mine: bool, watch: bool, broken: str | None, reason: str) -> None:
     """List the locks with their holders, expiry and waiters.
 
-    Breaking a lock is safe: later writes under it are refused.
+    Breaking a lock is safe: later writes under it are refused. With --watch and --json each line is a JSON object.
     """
-    reply = app.api().locks()
-    account = app.api().me().name
+    if reason and broken is None:
+        raise BadRequest("--reason is for --break: name the lock to break, or leave the reason out")
     if broken is not None:
-        victim = _named(reply.locks, broken)
-        app.api().release(victim.id, break_lock=True)
-        paths = formatting.safe(formatting.paths_of(victim.paths))
-        text = f"broke the lock of {formatting.safe(victim.account)} on {paths}"
-        app.show(f"{text}; writes under number {victim.number} are now refused", {"broken": victim})
+        _break(app, broken, reason)
         return
+    account = app.api().me().name
+    if not watch:
+        app.show(*_shown(app.api().locks(), account, mine))
+        return
+    for reply in LockWatcher(
+        app.api(), on_trouble=lambda why: app.note(f"waiting: {why}" if why else "watching again")
+    ):
+        text, data = _shown(reply, account, mine)
+        click.echo(msgspec.json.encode(plain(data)) if app.json else f"{time.strftime('%H:%M:%S')}  {text}\n")
+
+
+def _break(app: App, name: str, reason: str) -> None:
+    victim = _named(app.api().locks().locks, name)
+    app.api().release(victim.id, break_lock=True, reason=reason)
+    paths = formatting.safe(formatting.paths_of(victim.paths))
+    text = f"broke the lock of {formatting.safe(victim.account)} on {paths}"
+    app.show(f"{text}; writes under number {victim.number} are now refused", {"broken": victim})
+
+
+def _shown(reply: LocksReply, account: str, mine: bool) -> tuple[str, dict[str, Any]]:
+    """The text and the JSON for the locks and places in line, or for the account's own."""
     if mine:
         reply.locks = [lock for lock in reply.locks if lock.account == account]
         reply.waiters = [waiter for waiter in reply.waiters if waiter.account == account]
     text, _ = formatting.locks_text(reply, account, time.time())
-    data: dict[str, Any] = {"account": account, "locks": reply.locks, "waiters": reply.waiters}
-    app.show(text, data)
+    return text, {"account": account, "locks": reply.locks, "waiters": reply.waiters}
 
 
 def _named(locks: list[LockInfo], text: str) -> LockInfo:

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import sys
-from collections.abc import Callable
+import threading
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import pytest
+
+from lockstep_store.client.cli import locks as commands
+from lockstep_store.client.lock_watcher import LockWatcher
 from tests.fakes.people_accounts import ADMIN, ADMIN_PASSWORD
 from tests.unit.client.cli.command_shell import Shell
+from tests.waiting import wait_until
 
 
 def test_a_lock_is_used_by_the_commands_after_it(
@@ -66,7 +75,9 @@ def test_an_administrator_breaks_a_lock(shell: Shell, new_shell: Callable[[str],
     bob.run("locks", "--break", "f", code=4)
     admin = new_shell("admin")
     admin.login(ADMIN, ADMIN_PASSWORD)
-    assert "broke the lock of ann" in admin.run("locks", "--break", "f").stdout
+    assert "--break" in admin.run("locks", "--reason", "hurry", code=2).stderr
+    assert "broke the lock of ann" in admin.run("locks", "--break", "f", "--reason", "hurry").stdout
+    assert [request.reason for request in shell.server.core.broken] == ["hurry"]
     shell.run("put", "f", code=6)
     admin.run("locks", "--break", "f", code=3)
 
@@ -135,3 +146,29 @@ def test_an_editor_that_fails_saves_nothing(shell: Shell, tmp_path: Path) -> Non
     assert kept.read_text() == "half done"
     assert shell.server.core.content("notes.txt") == b"one\n"
     assert shell.server.core.locks == {}
+
+
+def test_locks_are_shown_again_when_they_change(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With --watch: now, and after each change; with --json as one object a line. Ctrl-C ends with 130."""
+
+    def watched(*given: Any, **more: Any) -> Iterator[Any]:
+        shell.server.core.drop_lock("lock-by-bob-new")
+        states = iter(LockWatcher(*given, **more))
+        yield next(states)
+        shell.server.core.take_lock("new")
+        yield next(states)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(commands, "LockWatcher", watched)
+    shell.run("lock", "old")
+    shown = shell.run("locks", "--watch", code=130).stdout
+    first, second = shown.split("\n\n")[:2]
+    assert ("old" in first, "new" in first, "old" in second, "new" in second) == (True, False, True, True)
+    lines = shell.run("locks", "--watch", "--mine", "--json", code=130).stdout.splitlines()
+    assert [[lock["paths"][0]["path"] for lock in json.loads(line)["locks"]] for line in lines] == [["old"]] * 2
+
+    def is_over() -> bool:
+        shell.server.core.take_lock(f"{time.monotonic()}")  # a server notices that its client has gone when it sends
+        return not any(thread.name == "lock feed" for thread in threading.enumerate())
+
+    wait_until(is_over, what="the server ends its streams")
