@@ -108,6 +108,8 @@ def test_times_and_the_executable_bit_are_kept(shared_cluster: ClusterHarness, t
     ):
         script = first.folder / "run.sh"
         script.write_text("#!/bin/sh\necho ran\n")
+        assert not os.access(script, os.X_OK)
+        assert refusal(lambda: subprocess.run([script], check=False)) == errno.EACCES
         script.chmod(0o755)
         os.utime(script, ns=(1_600_000_000_000_000_007, 1_600_000_000_000_000_007))
         assert said(script) == "ran\n"
@@ -115,6 +117,7 @@ def test_times_and_the_executable_bit_are_kept(shared_cluster: ClusterHarness, t
             seen = mounted.folder / "run.sh"
             wait_until(lambda seen=seen: seen.exists() and seen.stat().st_mtime_ns == 1_600_000_000_000_000_007)
             assert seen.stat().st_mode & 0o777 == 0o755
+        assert os.access(script, os.X_OK)
         said("cp", "-p", script, first.folder / "copy.sh")
         assert (first.folder / "copy.sh").stat().st_mtime_ns == 1_600_000_000_000_000_007
         script.write_text("changed")

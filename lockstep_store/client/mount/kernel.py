@@ -32,7 +32,9 @@ def serve(operations: ReadOperations, folder: Path, name: str, *, writable: bool
     """Mount `folder`, and answer the kernel until it is unmounted or the process gets SIGINT or SIGTERM.
 
     The kernel caches nothing. Its cache of pages would mix the versions of a file that two programs have open, and one
-    of names and attributes would hide other machines' changes. `name` is what `mount` and `df` show.
+    of names and attributes would hide other machines' changes. Nor does it judge permissions (`default_permissions`):
+    each use of a file would first ask for the attributes of every folder above it, and the cluster judges anyway.
+    `name` is what `mount` and `df` show.
     """
     library = _library()
     writing: dict[str, Any] = {"ro": not writable}
@@ -46,7 +48,6 @@ def serve(operations: ReadOperations, folder: Path, name: str, *, writable: bool
             foreground=True,
             fsname=name,
             subtype="lockstep",
-            default_permissions=True,
             direct_io=True,
             use_ino=True,
             attr_timeout=0,

@@ -97,6 +97,13 @@ class ReadOperations:
         return {**self._owner, **times, **own}
 
     @answering
+    def access(self, path: str, wanted: int) -> int:
+        """Whether the permissions that `getattr` shows have all that is wanted (`R_OK`, `W_OK`, `X_OK`)."""
+        if wanted << 6 & ~self.getattr(path)["st_mode"]:
+            raise refusal(errno.EACCES)
+        return 0
+
+    @answering
     def readdir(self, path: str, handle: int | None = None) -> Iterator[Listed]:
         """The names in a folder."""
         found = self._tree.list(relative_path(path))

@@ -34,6 +34,19 @@ def test_attributes_are_what_is_known(rig: MountRig) -> None:
     assert stat.S_ISDIR(rig.operations.getattr("/")["st_mode"])
 
 
+def test_permissions_are_as_they_are_shown(rig: MountRig) -> None:
+    """The kernel asks for programs such as `test -x`, and before it changes to a folder."""
+    rig.api.put("d/plain", b"1")
+    rig.api.put("d/run.sh", b"1", metadata={"mode": str(0o100755)})
+    assert rig.operations.access("/d", os.R_OK | os.X_OK) == 0
+    assert rig.operations.access("/d/run.sh", os.R_OK | os.X_OK) == 0
+    assert rig.operations.access("/d/plain", os.R_OK) == 0
+    assert _number(rig.operations.access, "/d/plain", os.X_OK) == errno.EACCES
+    assert _number(rig.operations.access, "/d/plain", os.W_OK) == errno.EACCES
+    assert rig.writing.access("/d/plain", os.R_OK | os.W_OK) == 0
+    assert _number(rig.operations.access, "/d/missing", os.F_OK) == errno.ENOENT
+
+
 def test_inode_numbers_stay_and_agree(rig: MountRig) -> None:
     """A listing and the file itself show one number, which a new version does not change."""
     rig.server.core.save("plans/a", b"")
