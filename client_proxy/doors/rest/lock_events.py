@@ -132,7 +132,7 @@ class LockEventRoutes:
     def watch(self, request: RestRequest) -> RawReply:
         """GET /locks/events."""
         seconds = request.number_argument("seconds", LONGEST_SECONDS, 0, LONGEST_SECONDS)
-        listing = partial(self._list, request.access())
+        listing, known = partial(self._list, request.access()), request.bounded("Last-Event-ID")
         account, _ = self._callers.identify(request.credential())
         give_back = self._places.take(account)
         try:
@@ -141,7 +141,7 @@ class LockEventRoutes:
             give_back()
             raise
         until = self._monotonic() + seconds
-        events = self._events(listing, number, first, request.bounded("Last-Event-ID"), until)
+        events = self._events(listing, number, first, known, until)
         stream = _Stream(iter(()) if request.method == "HEAD" else events, give_back)
         return RawReply(200, list(_HEADERS), stream)
 

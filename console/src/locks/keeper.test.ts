@@ -77,6 +77,7 @@ describe('the keeper of locks', () => {
     const { keeper, told } = made();
     will(granted('L3'));
     await keeper.take('files', 'c');
+    keeper.check(new Set(['L9']));
     keeper.check(new Set(['L3', 'L9']));
     expect(asked).toHaveLength(1);
     will(refused(409, 'lock_stale', { broken_by: 'ada', reason: 'holidays' }));

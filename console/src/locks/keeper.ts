@@ -34,6 +34,7 @@ export class Keeper {
   private kept: Kept[];
   private readonly listeners = new Set<() => void>();
   private timer: ReturnType<typeof setInterval> | undefined;
+  private listed: ReadonlySet<string> = new Set();
   private events: Events = { granted: () => {}, waiting: () => {}, lost: () => {} };
 
   constructor(private readonly storage: Pick<Storage, 'getItem' | 'setItem'>) {
@@ -90,9 +91,14 @@ export class Keeper {
     await Promise.allSettled(ids.map((id) => api.DELETE('/api/v1/locks/{id}', { params: { path: { id } } })));
   }
 
-  /** Renew at once if one of the locks is not in a list of all. Only the reply to a renewal says that one has ended. */
+  /**
+   * Renew at once if a lock is listed no more: only the reply to a renewal is certain. (One in a bucket that the account
+   * may not list is never listed.)
+   */
   check(listed: ReadonlySet<string>): void {
-    if (this.kept.some(({ lock }) => lock && !listed.has(lock))) void this.renew();
+    const wereListed = this.listed;
+    this.listed = listed;
+    if (this.kept.some(({ lock }) => wereListed.has(lock) && !listed.has(lock))) void this.renew();
   }
 
   /** Renew every lock. Those that have ended are lost. */

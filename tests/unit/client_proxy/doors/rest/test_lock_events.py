@@ -13,7 +13,7 @@ from client_proxy.doors.callers import Callers
 from client_proxy.doors.rest.listener_places import ListenerPlaces
 from client_proxy.doors.rest.lock_events import LIST_SECONDS, LockEventRoutes
 from client_proxy.doors.rest.request import RestRequest
-from lockstep_store.wire.errors import LockstepError, NotLoggedIn, Overloaded, TooManyRequests, Unavailable
+from lockstep_store.wire.errors import BadRequest, LockstepError, NotLoggedIn, Overloaded, TooManyRequests, Unavailable
 from lockstep_store.wire.messages.locks import (
     LOCK_CHANGES,
     LOCKS,
@@ -230,10 +230,13 @@ def test_listeners_are_bounded() -> None:
 
 def test_a_refused_listener_takes_no_place() -> None:
     """However often it tries."""
-    rig = Rig(NotLoggedIn("who are you?"), at_most=1)
-    for _ in range(3):
-        with pytest.raises(NotLoggedIn):
-            rig.open()
+    rig = Rig(NotLoggedIn("who are you?"), HELD, at_most=1)
+    with pytest.raises(NotLoggedIn):
+        rig.open()
+    for _ in range(2):
+        with pytest.raises(BadRequest):
+            rig.open(Last_Event_ID="x" * 10_000)
+    assert len(events(rig.open("?seconds=0"))) == 1
 
 
 def test_a_proxy_that_stops_ends_its_streams() -> None:
