@@ -1,4 +1,4 @@
-"""Following the journal of a real cluster while its programs die."""
+"""Following the journal and the locks of a real cluster while its programs die."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ WRITES = 12
 
 
 class Watching:
-    """`lockstep watch --json` through one proxy, and what it has printed."""
+    """A command that follows something through one proxy, and the JSON that it has printed."""
 
     def __init__(self, cluster: ClusterHarness, proxy_url: str, config: Path, *words: str) -> None:
         command = [sys.executable, "-m", "lockstep_store.client.cli", "--url", proxy_url, "--ca", str(cluster.ca_file)]
         environment = {**os.environ, "LOCKSTEP_API_KEY": cluster.admin_key, "LOCKSTEP_CONFIG_DIR": str(config)}
         self.seen: list[dict[str, Any]] = []
         self.process = subprocess.Popen(
-            [*command, "watch", "--json", *words], env=environment, stdout=subprocess.PIPE, text=True
+            [*command, *words, "--json"], env=environment, stdout=subprocess.PIPE, text=True
         )
         self._thread = threading.Thread(target=self._read)
         self._thread.start()
@@ -71,7 +71,7 @@ def test_every_change_is_seen_once_and_in_order_while_programs_die(make_cluster:
     acknowledged: list[int] = []
     with (
         Person(cluster, proxy=1) as writer,
-        watching(cluster, cluster.proxy_urls[1], tmp_path / "config", "--cursor", "0") as watch,
+        watching(cluster, cluster.proxy_urls[1], tmp_path / "config", "watch", "--cursor", "0") as watch,
     ):
 
         def write(first: int) -> None:
@@ -100,6 +100,39 @@ def test_every_change_is_seen_once_and_in_order_while_programs_die(make_cluster:
     assert len(set(watch.cursors())) == len(watch.seen) >= 3 * WRITES + 3
     assert [change["kind"] for change in watch.seen][-3:] == ["move", "delete", "delete"]
     print(f"{len(watch.seen)} changes seen once and in order, {len(acknowledged)} of them acknowledged to the writer")
+
+
+def test_locks_are_followed_while_programs_die(make_cluster: MakeCluster, tmp_path: Path) -> None:
+    """Who follows the locks at one proxy sees those that are taken through another, also after the directory and the
+    own proxy were killed and started again."""
+    cluster = make_cluster(file_servers=1, copies=1)
+    with (
+        Person(cluster, proxy=1) as writer,
+        watching(cluster, cluster.proxy_urls[1], tmp_path / "config", "locks", "--watch") as watch,
+    ):
+
+        def lock(path: str) -> None:
+            body = {"paths": [f"files/{path}"], "lease_seconds": 600, "request_id": f"the request for {path}"}
+            writer.patiently("POST", "/locks", json=body)
+
+        def wait_for(*paths: str) -> None:
+            def shown() -> list[str]:
+                return sorted(one["path"] for held in watch.seen[-1]["locks"] for one in held["paths"])
+
+            wait_until(lambda: watch.seen and shown() == [*paths], what=f"locks on {paths}")
+
+        wait_for()
+        lock("a")
+        wait_for("a")
+        cluster.kill("directory_server")
+        cluster.start("directory_server", wait=False)
+        lock("b")
+        wait_for("a", "b")
+        cluster.kill("client_proxy", 2)
+        lock("c")
+        cluster.start("client_proxy", 2, wait=False)
+        wait_for("a", "b", "c")
+        assert watch.interrupt() == 130
 
 
 def _at(path: str) -> dict[str, str]:
