@@ -1,8 +1,9 @@
-"""Lets the pods of a Helm release join the cluster by themselves, without a secret that lies about.
+"""Lets the pods of a Helm release join the cluster by themselves, without a stored secret.
 
 `serve` runs in the directory's pod. A pod that has no certificate yet shows a token of its service account, which
 Kubernetes made for that pod and for this purpose only. The API server says whose token it is, and exactly that pod is
-invited, for a minute. `serve` also puts the cluster's CA certificate into a ConfigMap, so that pods know whom they ask.
+invited, for a minute. `serve` also puts the cluster's CA certificate into a ConfigMap, so that pods know whom they ask,
+and ends the membership of proxies that were scaled in.
 
 `join` runs in a pod before its program. It does nothing if the program has a valid certificate.
 """
@@ -41,7 +42,7 @@ KUBERNETES = Path(os.environ.get("LOCKSTEP_KUBERNETES_ACCOUNT", "/var/run/secret
 VALID_SECONDS = 60.0
 ASK_SECONDS = 10.0
 LOOK_SECONDS = 2.0
-PUBLISH_SECONDS = 60.0
+UPKEEP_SECONDS = 10.0
 
 
 class Refused(Exception):
@@ -49,7 +50,7 @@ class Refused(Exception):
 
 
 class Kubernetes:
-    """The two calls of the API server that are needed, with the token of this pod's service account."""
+    """The calls of the API server that are needed, with the token of this pod's service account."""
 
     def __init__(self) -> None:
         self._host = os.environ["KUBERNETES_SERVICE_HOST"]
@@ -71,7 +72,14 @@ class Kubernetes:
         path = f"/api/v1/namespaces/{namespace}/configmaps/{config_map}"
         self._call("PATCH", path, {"data": {"ca.pem": ca_pem}}, "application/merge-patch+json")
 
-    def _call(self, method: str, path: str, body: dict[str, Any], content_type: str) -> dict[str, Any]:
+    def replicas(self, namespace: str, stateful_set: str) -> int:
+        """Return how many pods a StatefulSet shall have."""
+        found = self._call("GET", f"/apis/apps/v1/namespaces/{namespace}/statefulsets/{stateful_set}")
+        return int(found["spec"]["replicas"])
+
+    def _call(
+        self, method: str, path: str, body: dict[str, Any] | None = None, content_type: str = "application/json"
+    ) -> dict[str, Any]:
         """Raises OSError when the API server cannot be reached or refuses."""
         context = ssl.create_default_context(cafile=KUBERNETES / "ca.crt")
         connection = http.client.HTTPSConnection(self._host, self._port, timeout=ASK_SECONDS, context=context)
@@ -80,7 +88,7 @@ class Kubernetes:
             "Content-Type": content_type,
         }
         try:
-            connection.request(method, path, json.dumps(body), headers)
+            connection.request(method, path, None if body is None else json.dumps(body), headers)
             reply = connection.getresponse()
             content = reply.read(1_000_000)
         except http.client.HTTPException as error:
@@ -130,20 +138,31 @@ class Invitations:
         )
 
 
-def _invite(role: str, id: str, hosts: list[str]) -> str:
-    """Invite through the proxy in this pod. A member that asks again has lost its disk: its old certificates end."""
+def _administrator() -> Client:
+    """The first administrator, at the proxy in this pod."""
     key = json.loads(Path(os.environ["LOCKSTEP_DIRECTORY_ADMIN_CREDENTIALS"]).read_text())["api_key"]
-    client = Client(ApiTransport(os.environ["LOCKSTEP_URL"], CERTS / "ca.pem", key))
-    try:
+    return Client(ApiTransport(os.environ["LOCKSTEP_URL"], CERTS / "ca.pem", key))
+
+
+def _invite(role: str, id: str, hosts: list[str]) -> str:
+    """Invite one program. A member that asks again has lost its disk: its old certificates end."""
+    with _administrator() as client:
         try:
             reply = client.join_secret(VALID_SECONDS, ROLES[role], id, hosts)
         except Conflict:
             client.revoke_program(ROLES[role], id)
             reply = client.join_secret(VALID_SECONDS, ROLES[role], id, hosts)
-    finally:
-        client.close()
     gate = os.environ["LOCKSTEP_GATE_URL"]
     return JoinToken(gate, reply.secret, reply.ca_pem, ROLES[role], id, tuple(hosts)).encode()
+
+
+def remove_scaled_in(proxies: int) -> None:
+    """End the membership of silent proxies beyond the first `proxies`: the cluster would count as degraded."""
+    with _administrator() as client:
+        for one in client.proxies():
+            if one.state == "down" and one.id.isdecimal() and int(one.id) >= proxies:
+                client.revoke_program("client_proxy", one.id)
+                print(f"removed proxy {one.id}, which was scaled in", flush=True)
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -206,19 +225,19 @@ def serve() -> int:
     invitations = Invitations(release, namespace, os.environ.get("LOCKSTEP_PROXY_HOSTS", "").split(), kubernetes)
     server = Server(int(os.environ.get("LOCKSTEP_JOIN_PORT", PORT)), invitations)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    published, next_time = "", 0.0
+    published = ""
     while True:
         try:
             server.load_certificate()  # the proxy renews it
             ca_pem = (CERTS / "ca.pem").read_text()
-            if ca_pem != published or time.monotonic() >= next_time:  # somebody may have emptied the ConfigMap
-                kubernetes.publish(namespace, f"{release}-ca", ca_pem)
-                if ca_pem != published:
-                    print(f"published ca.pem in the ConfigMap {release}-ca", flush=True)
-                published, next_time = ca_pem, time.monotonic() + PUBLISH_SECONDS
-        except (OSError, ValueError) as error:
-            print(f"ca.pem is not published: {error}", flush=True)
-        time.sleep(LOOK_SECONDS)
+            kubernetes.publish(namespace, f"{release}-ca", ca_pem)  # even if it is unchanged: somebody may empty it
+            if ca_pem != published:
+                print(f"published ca.pem in the ConfigMap {release}-ca", flush=True)
+            published = ca_pem
+            remove_scaled_in(kubernetes.replicas(namespace, f"{release}-proxy"))
+        except (OSError, KeyError, ValueError, LockstepError) as error:
+            print(f"not now: {error}", flush=True)
+        time.sleep(UPKEEP_SECONDS if published else LOOK_SECONDS)
 
 
 def _await(path: Path, what: str) -> None:

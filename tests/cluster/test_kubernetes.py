@@ -170,6 +170,7 @@ PODS = ("file-server-0", "file-server-1", "proxy-0")
 @pytest.fixture
 def release(tmp_path: Path) -> Iterator[Release]:
     api = KubernetesApi(tmp_path)
+    api.replicas[f"{RELEASE}-proxy"] = 1
     release = Release(tmp_path, api)
     try:
         yield release
@@ -179,8 +180,8 @@ def release(tmp_path: Path) -> Iterator[Release]:
 
 
 @pytest.mark.cluster
-def test_the_pods_are_a_cluster_and_one_without_its_disk_comes_back(release: Release) -> None:
-    """Each pod is invited as itself, keeps its certificate, and joins again in its old place when its volume is new."""
+def test_the_pods_are_a_cluster_that_looks_after_its_members(release: Release) -> None:
+    """Each pod joins as itself, once; again in its old place when its volume is new; and is removed when scaled in."""
     for pod in release.pods:
         release.start(pod)
     release.await_ready()
@@ -225,3 +226,21 @@ def test_the_pods_are_a_cluster_and_one_without_its_disk_comes_back(release: Rel
         again = wait_until(lambda: answer("PUT"), what="another write")
         assert again is not None
         assert again.headers["X-Lockstep-Copies"] == "2/2 fsynced"
+
+        gate = f"https://127.0.0.1:{release.ports[f'{RELEASE}-directory-0/gate']}/api/v1/cluster/proxies"
+
+        def proxies() -> dict[str, str]:
+            listed = session.get(gate, timeout=60).json()["proxies"]
+            return {one["id"]: one["state"] for one in listed}
+
+        pod = f"{RELEASE}-proxy-0"
+        release.stop(pod)
+        wait_until(lambda: proxies() == {"0": "down", "gate": "up"}, what="a proxy that is away", look_seconds=0.2)
+        release.api.replicas[f"{RELEASE}-proxy"] = 0
+        wait_until(lambda: proxies() == {"0": "removed", "gate": "up"}, what="its removal", look_seconds=0.2)
+        data = release.folder / pod / "data"
+        data.rename(data.with_name("deleted"))
+        data.mkdir()
+        release.api.replicas[f"{RELEASE}-proxy"] = 1
+        release.start(pod)
+        wait_until(lambda: proxies() == {"0": "up", "gate": "up"}, what="the proxy, as a new one", look_seconds=0.2)

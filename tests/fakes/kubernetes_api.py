@@ -1,4 +1,4 @@
-"""The two calls of a Kubernetes API server by which pods join: TokenReview, and a patch of a ConfigMap."""
+"""The calls of a Kubernetes API server by which pods join: TokenReview, a ConfigMap, and a StatefulSet's size."""
 
 from __future__ import annotations
 
@@ -22,6 +22,9 @@ class _Calls(BaseHTTPRequestHandler):
     def do_PATCH(self) -> None:
         self.server.api.config_maps.setdefault(self.path.rpartition("/")[2], {}).update(self._body()["data"])
         self._reply({})
+
+    def do_GET(self) -> None:
+        self._reply({"spec": {"replicas": self.server.api.replicas[self.path.rpartition("/")[2]]}})
 
     def _body(self) -> dict[str, Any]:
         body: dict[str, Any] = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
@@ -50,13 +53,15 @@ class _ApiServer(ThreadingHTTPServer):
 class KubernetesApi:
     """An API server with TLS. `account` is the folder with its CA and the token that it accepts, as a pod has it.
 
-    `tokens` has the status of a TokenReview for each token; others are not authenticated.
+    `tokens` has the status of a TokenReview for each token; others are not authenticated. `replicas` has the sizes of
+    StatefulSets.
     """
 
     def __init__(self, folder: Path) -> None:
         self.token = "the-token-of-the-directory's-account"
         self.tokens: dict[str, dict[str, Any]] = {}
         self.config_maps: dict[str, dict[str, str]] = {}
+        self.replicas: dict[str, int] = {}
         ensure_authority(folder / "certs")
         identity = ensure_identity(folder / "certs", "client_proxy", "kubernetes", ["127.0.0.1"])
         self.account = folder / "account"

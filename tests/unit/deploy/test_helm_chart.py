@@ -88,7 +88,7 @@ def test_each_container_is_closed(objects: list[dict[str, Any]]) -> None:
 
 
 def test_only_what_decides_who_joins_may_call_kubernetes(objects: list[dict[str, Any]]) -> None:
-    """No pod has a token of its account, except one container, and what its account may do is two calls."""
+    """No pod has a token of its account, except one container, and its account may do three things."""
     accounts = _of(objects, "ServiceAccount")
     assert {pod["automountServiceAccountToken"] for pod in pods(objects).values()} == {False}
     assert {one["automountServiceAccountToken"] for one in accounts.values()} == {False}
@@ -106,7 +106,8 @@ def test_only_what_decides_who_joins_may_call_kubernetes(objects: list[dict[str,
     (role_rules,) = (one["rules"] for one in _of(objects, "Role").values())
     (cluster_rules,) = (one["rules"] for one in _of(objects, "ClusterRole").values())
     assert role_rules == [
-        {"apiGroups": [""], "resources": ["configmaps"], "resourceNames": [f"{RELEASE}-ca"], "verbs": ["patch"]}
+        {"apiGroups": [""], "resources": ["configmaps"], "resourceNames": [f"{RELEASE}-ca"], "verbs": ["patch"]},
+        {"apiGroups": ["apps"], "resources": ["statefulsets"], "resourceNames": [f"{RELEASE}-proxy"], "verbs": ["get"]},
     ]
     assert cluster_rules == [
         {"apiGroups": ["authentication.k8s.io"], "resources": ["tokenreviews"], "verbs": ["create"]}
