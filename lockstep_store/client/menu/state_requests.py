@@ -34,10 +34,11 @@ class StateRequests:
         self._terminal.say(f"released {formatting.safe(formatting.paths_of(lock.paths))}")
         return True
 
-    def break_lock(self, number: str) -> bool:
-        """Break a lock. Only administrators and the bucket's owner are allowed to."""
+    def break_lock(self, argument: str) -> bool:
+        """Break a lock: its number, and a reason if there is one. Only administrators and the bucket's owner may."""
+        number, _, reason = argument.partition(" ")
         lock = self._lock(number, "break")
-        self._api.release(lock.id, break_lock=True)
+        self._api.release(lock.id, break_lock=True, reason=reason.strip())
         self._terminal.say(
             f"broke the lock of {formatting.safe(lock.account)} on {formatting.safe(formatting.paths_of(lock.paths))}; "
             f"writes under number {lock.number} are refused"

@@ -150,6 +150,7 @@ def test_an_editor_that_fails_saves_nothing(shell: Shell, tmp_path: Path) -> Non
 
 def test_locks_are_shown_again_when_they_change(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
     """With --watch: now, and after each change; with --json as one object a line. Ctrl-C ends with 130."""
+    before = set(threading.enumerate())
 
     def watched(*given: Any, **more: Any) -> Iterator[Any]:
         shell.server.core.drop_lock("lock-by-bob-new")
@@ -169,6 +170,6 @@ def test_locks_are_shown_again_when_they_change(shell: Shell, monkeypatch: pytes
 
     def is_over() -> bool:
         shell.server.core.take_lock(f"{time.monotonic()}")  # a server notices that its client has gone when it sends
-        return not any(thread.name == "lock feed" for thread in threading.enumerate())
+        return not any(thread.name == "lock feed" for thread in set(threading.enumerate()) - before)
 
     wait_until(is_over, what="the server ends its streams")

@@ -183,12 +183,13 @@ def test_locks_and_cluster_are_shown(server: RestServer, folder: Path) -> None:
     assert "only an administrator" in output
     assert "every file has its copies" in output
     reading, writing = os.pipe()
-    os.write(writing, f"{ADMIN}\n{ADMIN_PASSWORD}\n8\nbreak 1\n".encode())
+    os.write(writing, f"{ADMIN}\n{ADMIN_PASSWORD}\n8\nbreak 1 The roof leaks.\n".encode())
     os.close(writing)
     text = io.StringIO()
     with os.fdopen(reading) as source:
         run_menu(server.url, server.ca_file, folder, source, text)
     assert "broke the lock of bob" in text.getvalue()
+    assert [request.reason for request in server.core.broken] == ["The roof leaks."]
 
 
 def test_ctrl_d_leaves_the_menu_on_a_terminal(server: RestServer, folder: Path) -> None:
