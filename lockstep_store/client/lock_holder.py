@@ -65,14 +65,14 @@ class GivenUp(Locked):
     code, title = "given_up", "Waiting given up"
 
 
-def agent_name(program: str = "") -> str:
-    """The name that others see for a holder or waiter: person, machine and process."""
+def agent_name(program: str = "", process: int | None = None) -> str:
+    """The name that others see for a holder or waiter: person, machine and process (this one, if none is given)."""
     try:
         person = getpass.getuser()
     except (KeyError, OSError):
         person = str(os.getuid())
     shown = f"{program} of {person}" if program else person
-    return f"{shown}@{socket.gethostname()}:{os.getpid()}"[:256]
+    return f"{shown}@{socket.gethostname()}:{os.getpid() if process is None else process}"[:256]
 
 
 class LockHolder:
@@ -142,12 +142,12 @@ class LockHolder:
                     self._granted(reply.lock, now)
                     return reply.lock
                 waited = heard_at - started
-                place = reply.waiter.place if reply.waiter else 0
-                self._on_wait(Waiting(place, tuple(reply.holders), waited))
+                waiting = Waiting(reply.waiter.place if reply.waiter else 0, tuple(reply.holders), waited)
+                self._on_wait(waiting)
                 if give_up():
                     raise GivenUp(f"gave up waiting after {waited:.0f} s: nothing was changed")
                 if patience_seconds is not None and waited >= patience_seconds:
-                    raise GivenUp(_still_held(reply, waited))
+                    raise GivenUp(still_held(waiting))
                 if heard_at - now < wait / 2:
                     # A proxy with too many waiters replies at once; asking again without a pause would add to its load.
                     self._pause(min(QUICK_ANSWER_PAUSE_SECONDS, left))
@@ -259,9 +259,10 @@ class LockHolder:
             job.stop(timeout=1.0)
 
 
-def _still_held(reply: AcquireReply, waited: float) -> str:
-    if not reply.holders:
+def still_held(waiting: Waiting) -> str:
+    """Why the lock was not granted: who has it."""
+    if not waiting.holders:
         return "others are ahead of you in line: wait longer, or try again"
-    first = reply.holders[0]
+    first, waited = waiting.holders[0], waiting.waited_seconds
     tried = f" (waited {waited:.0f} s)" if waited >= 1 else ""
     return f"{first.account} holds the lock, for {first.seconds_left:.0f} s more unless it is renewed{tried}"

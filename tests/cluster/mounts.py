@@ -70,6 +70,7 @@ class Mounted:
         """`words` are the command's own, after the folder. `timeout`: its patience, long for a busy machine."""
         home.mkdir(exist_ok=True)
         self.folder = home / f"team-{proxy}"
+        self.bucket = words[0].rstrip(":") if words else "files"
         self._words = (*words, "--timeout", str(timeout))
         self._home = home
         self._environment = {
@@ -154,6 +155,20 @@ class Mounted:
         if kernel.is_mounted(self.folder):
             kernel.unmount(self.folder, detach=True)
         self.kill()
+
+
+def writable(
+    cluster: ClusterHarness,
+    home: Path,
+    bucket: str,
+    proxy: int = 1,
+    *words: str,
+    timeout: float = PATIENCE_SECONDS,
+) -> Mounted:
+    """A writable mount of a bucket of the test's own, which is made if it does not exist."""
+    mounted = Mounted(cluster, home, f"{bucket}:", "--writable", *words, proxy=proxy, timeout=timeout)
+    mounted.run("buckets", "create", bucket)
+    return mounted
 
 
 def said(*command: str | Path, cwd: Path | None = None) -> str:

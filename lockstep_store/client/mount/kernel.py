@@ -19,6 +19,8 @@ DEVICE = Path("/dev/fuse")
 MOUNTS = Path("/proc/self/mounts")
 UNMOUNTERS = ("fusermount3", "fusermount")
 UNMOUNT_SECONDS = 30.0
+THREADS = 96
+"""Of libfuse 3, which would have ten: programs that wait for a lock keep one each."""
 
 
 def check_usable() -> None:
@@ -41,8 +43,21 @@ def serve(operations: ReadOperations, folder: Path, name: str, *, writable: bool
     if writable and library.fuse_version_major == 2:
         # libfuse 3 has the first two by itself. Its `hard_remove` makes files stale that are removed while open.
         writing |= {"big_writes": True, "atomic_o_trunc": True, "hard_remove": True}
+    if (library.fuse_version_major, library.fuse_version_minor) >= (3, 12):
+        writing["max_threads"] = THREADS
+
+    class Fuse(library.FUSE):  # type: ignore[misc, name-defined]
+        """Tells whose a lock is, too. Of files that were removed while open, `path` is None."""
+
+        def lock(self, path: bytes | None, info: Any, command: int, wanted: Any) -> int:
+            opened = info.contents
+            return operations.lock(os.fsdecode(path or b""), opened.fh, opened.lock_owner, command, wanted.contents)
+
+        def flock(self, path: bytes | None, info: Any, operation: int) -> int:
+            return operations.flock(os.fsdecode(path or b""), info.contents.fh, operation)
+
     with contextlib.suppress(RuntimeError):  # libfuse has printed why
-        library.FUSE(
+        Fuse(
             operations,
             str(folder),
             foreground=True,
@@ -55,6 +70,17 @@ def serve(operations: ReadOperations, folder: Path, name: str, *, writable: bool
             negative_timeout=0,
             **writing,
         )
+
+
+def asking_process() -> int:
+    """The number of the program whose request the calling thread answers."""
+    _, _, process = _library().fuse_get_context()
+    return int(process)
+
+
+def is_interrupted() -> bool:
+    """Whether the program whose request the calling thread answers got a signal. It waits for the answer even so."""
+    return bool(_library()._libfuse.fuse_interrupted())
 
 
 def is_mounted(folder: Path) -> bool:

@@ -14,9 +14,11 @@ from lockstep_store.client.api.transport import ApiTransport
 from lockstep_store.client.credentials import own_folder
 from lockstep_store.client.mount import kernel
 from lockstep_store.client.mount.chunk_cache import ChunkCache
+from lockstep_store.client.mount.cluster_locks import ClusterLocks
 from lockstep_store.client.mount.contents import Contents
 from lockstep_store.client.mount.feed import ChangeFeed
 from lockstep_store.client.mount.operations import ReadOperations
+from lockstep_store.client.mount.program_locks import ProgramLocks
 from lockstep_store.client.mount.saver import Saver
 from lockstep_store.client.mount.space import Space
 from lockstep_store.client.mount.timed_calls import TimedCalls
@@ -115,9 +117,11 @@ def serve(
     if writing is not None:
         for place in writing.unsaved.keep_what_was_left():
             log.warning("an earlier mount ended before it saved a file; what was written is in %s", place)
-        saver = Saver(api, bucket, calls, writing.wait_seconds)
-        workspace = Workspace(api, bucket, calls, tree, contents, saver, writing.unsaved)
-        operations = WriteOperations(tree, contents, space, workspace, api, bucket, calls)
+        saver = Saver(api, bucket, calls)
+        locks = ClusterLocks(api, bucket, calls, process=kernel.asking_process, is_interrupted=kernel.is_interrupted)
+        workspace = Workspace(api, bucket, calls, tree, contents, saver, locks, writing.unsaved, writing.wait_seconds)
+        program_locks = ProgramLocks(workspace, kernel.is_interrupted)
+        operations = WriteOperations(tree, contents, space, workspace, program_locks, api, bucket, calls)
     job = BackgroundJob("mount-changes", feed.step).start()
     try:
         kernel.serve(operations, folder, f"lockstep:{bucket}", writable=writing is not None)

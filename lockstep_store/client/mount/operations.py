@@ -7,6 +7,7 @@ Every method raises OSError with the number that the program shall see. The name
 from __future__ import annotations
 
 import errno
+import fcntl
 import functools
 import hashlib
 import itertools
@@ -16,14 +17,14 @@ import stat
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import Concatenate, NamedTuple, ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from lockstep_store.client.mount.attributes import mode_of, modified_ns
 from lockstep_store.client.mount.contents import Contents, PinnedFile
 from lockstep_store.client.mount.errnos import QUIET, number_of, refusal
 from lockstep_store.client.mount.space import Space
 from lockstep_store.client.mount.tree import Tree
-from lockstep_store.client.mount.working_file import SpoolReader, WorkingFile
+from lockstep_store.client.mount.working_file import OpenedFile, SpoolReader
 from lockstep_store.wire.errors import LockstepError
 
 log = logging.getLogger("lockstep.mount")
@@ -58,13 +59,8 @@ def answering(
     return answer
 
 
-class Handle(NamedTuple):
-    """What one program has opened."""
-
-    file: PinnedFile | WorkingFile | SpoolReader
-    is_append: bool = False
-    turn: int = 0
-    """Of a working file, when it was opened."""
+Opened = PinnedFile | SpoolReader | OpenedFile
+"""What one program has opened."""
 
 
 class ReadOperations:
@@ -83,7 +79,7 @@ class ReadOperations:
         self._owner = {"st_uid": os.getuid(), "st_gid": os.getgid()}
         self._guard = threading.Lock()
         self._numbers = itertools.count(1)
-        self._open: dict[int, Handle] = {}
+        self._open: dict[int, Opened] = {}
 
     @answering
     def getattr(self, path: str, handle: int | None = None) -> dict[str, int]:
@@ -122,17 +118,31 @@ class ReadOperations:
         opened = self._contents.open(self._tree.key(relative), known)
         if opened.file.version != known.version:
             self._tree.doubt(relative)
-        return self._add(Handle(opened))
+        return self._add(opened)
 
     @answering
     def read(self, path: str, size: int, offset: int, handle: int) -> bytes:
         """Up to `size` bytes at `offset`."""
-        return self._handle(handle).file.read(offset, size)
+        return self._handle(handle).read(offset, size)
 
     def release(self, path: str, handle: int) -> int:
         """Forget an open file."""
         self._drop(handle)
         return 0
+
+    @answering
+    def flock(self, path: str, handle: int, operation: int) -> int:
+        """Refused: granted by the kernel alone, a lock would not hold for other machines."""
+        if operation & fcntl.LOCK_UN:
+            return 0
+        raise refusal(errno.ENOLCK)
+
+    @answering
+    def lock(self, path: str, handle: int, owner: int, command: int, wanted: Any) -> int:
+        """Refused, as `flock` is."""
+        if wanted.l_type == fcntl.F_UNLCK:
+            return 0
+        raise refusal(errno.ENOLCK)
 
     @answering
     def statfs(self, path: str) -> dict[str, int]:
@@ -147,17 +157,17 @@ class ReadOperations:
             "f_namemax": NAME_BYTES,
         }
 
-    def _add(self, opened: Handle) -> int:
+    def _add(self, opened: Opened) -> int:
         with self._guard:
             handle = next(self._numbers)
             self._open[handle] = opened
         return handle
 
-    def _handle(self, handle: int) -> Handle:
+    def _handle(self, handle: int) -> Opened:
         with self._guard:
             return self._open[handle]
 
-    def _drop(self, handle: int) -> Handle | None:
+    def _drop(self, handle: int) -> Opened | None:
         with self._guard:
             return self._open.pop(handle, None)
 

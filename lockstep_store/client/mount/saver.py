@@ -1,4 +1,4 @@
-"""Takes locks for files that are written here, and saves them.
+"""Saves files that are written here.
 
 Nothing is overwritten unseen: a save names the version that it may replace, and a file that exists is written under its
 lock. A new file needs no lock: its save is refused if another one took the name meanwhile.
@@ -6,13 +6,12 @@ lock. A new file needs no lock: its save is refused if another one took the name
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 
 from lockstep_store.client.api.answers import WriteOptions
 from lockstep_store.client.api.body import Body
 from lockstep_store.client.api.calls import ApiCalls
-from lockstep_store.client.lock_holder import LockHolder, agent_name
+from lockstep_store.client.lock_holder import LockHolder
 from lockstep_store.client.mount.attributes import mode_of, modified_ns, with_attributes
 from lockstep_store.client.mount.timed_calls import TimedCalls
 from lockstep_store.client.mount.working_file import WorkingFile
@@ -22,42 +21,15 @@ from lockstep_store.wire.chunking import Chunk
 from lockstep_store.wire.content_types import FOUND_TYPE
 from lockstep_store.wire.manifest import MIN_CHUNK_BYTES, Manifest
 from lockstep_store.wire.messages.files import FileVersion
-from lockstep_store.wire.messages.locks import LockPath
-
-log = logging.getLogger("lockstep.mount")
 
 
 class Saver:
     """Saves files of one bucket, in one person's name."""
 
-    def __init__(self, api: ApiCalls, bucket: str, calls: TimedCalls, wait_seconds: float) -> None:
-        """`wait_seconds`: how long to wait for a lock that somebody else holds."""
+    def __init__(self, api: ApiCalls, bucket: str, calls: TimedCalls) -> None:
         self._api = api
         self._bucket = bucket
         self._calls = calls
-        self._wait_seconds = wait_seconds
-
-    def take_lock(self, file: WorkingFile) -> None:
-        """Take the file's lock. Locked, naming the holder, if somebody else has it for too long."""
-        holder = LockHolder(
-            self._api,
-            [LockPath(self._bucket, file.key)],
-            client=agent_name("mount"),
-            on_lost=lambda reason: log.warning("the lock on %s was lost: %s", file.key, reason),
-        )
-        future = self._calls.begin(holder.acquire, patience_seconds=self._wait_seconds)
-        try:
-            self._calls.wait(future, patience_seconds=self._wait_seconds)
-        except BaseException:
-            future.add_done_callback(lambda _: holder.release())  # it may be granted after all
-            raise
-        file.lock = holder
-
-    def release_lock(self, file: WorkingFile) -> None:
-        """Release the file's lock, if it is held."""
-        holder, file.lock = file.lock, None
-        if holder is not None:
-            self._calls.save(holder.release)
 
     def save(self, file: WorkingFile, *, release: bool) -> FileVersion:
         """Save the content; with `release` the lock ends in the same commit.

@@ -18,13 +18,15 @@ REFUSING_SECONDS = 2.0
 REQUESTS = 16
 FETCHES = 6
 SAVES = 8
+LINES = 64
+"""For how many locks programs can wait at a time."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
 class TimedCalls:
-    """Three pools: for requests that come back at once, for content that is read, and for saves."""
+    """Four pools: for requests that come back at once, for content that is read, for saves, and for waiting in line."""
 
     def __init__(self, *, deadline_seconds: float, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._deadline = deadline_seconds
@@ -33,6 +35,7 @@ class TimedCalls:
         self._requests = ThreadPoolExecutor(REQUESTS, "mount-request")
         self._fetches = ThreadPoolExecutor(FETCHES, "mount-fetch")
         self._saves = ThreadPoolExecutor(SAVES, "mount-save")
+        self._lines = ThreadPoolExecutor(LINES, "mount-line")
 
     def run(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Return what `call` returns. PeerUnreachable after the deadline, or shortly after another one's."""
@@ -47,29 +50,36 @@ class TimedCalls:
         """Return what `call` returns, which has a deadline of its own: a save under way must not go on unseen."""
         return self._saves.submit(call, *args, **kwargs).result()
 
+    def wait_in_line(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        """Begin what may wait for others for any time."""
+        self.check_reachable()
+        return self._lines.submit(call, *args, **kwargs)
+
     def begin(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """Begin a request; `wait` for its result."""
         self.check_reachable()
         return self._requests.submit(call, *args, **kwargs)
 
-    def wait(self, future: Future[T], progress: Callable[[], int] = lambda: 0, *, patience_seconds: float = 0.0) -> T:
-        """Return the result. PeerUnreachable if it does not come, and `progress` does not change, for the deadline.
-
-        `patience_seconds` are added to the deadline.
-        """
+    def wait(self, future: Future[T], progress: Callable[[], int] = lambda: 0) -> T:
+        """Return the result. PeerUnreachable if it does not come, and `progress` does not change, for the deadline."""
         while True:
             before = progress()
             try:
-                return future.result(self._deadline + patience_seconds)
+                return future.result(self._deadline)
             except TimeoutError:
                 if progress() != before:
                     continue
-                self._refuse()
-                raise PeerUnreachable(f"the proxy did not answer within {self._deadline:.0f} s") from None
+                self.give_up_after(self._deadline)
             except PeerUnreachable as error:
                 if error.facts.get("unsent") or error.facts.get("final"):  # a lost connection alone may be tried again
                     self._refuse()
                 raise
+
+    def give_up_after(self, seconds: float) -> None:
+        """Raise PeerUnreachable if a request that has taken so long should have been answered."""
+        if seconds >= self._deadline:
+            self._refuse()
+            raise PeerUnreachable(f"the proxy did not answer within {self._deadline:.0f} s")
 
     def check_reachable(self) -> None:
         """Raise PeerUnreachable if the proxy did not answer a moment ago."""
@@ -84,6 +94,7 @@ class TimedCalls:
         """Begin nothing more; what is under way ends by itself."""
         self._requests.shutdown(wait=False, cancel_futures=True)
         self._fetches.shutdown(wait=False, cancel_futures=True)
+        self._lines.shutdown(wait=False, cancel_futures=True)
         self._saves.shutdown(wait=True)
 
     def _refuse(self) -> None:

@@ -222,6 +222,12 @@ class Tree:
             self._generation += 1
             self._listings.clear()
 
+    def forget_folder(self, folder: str) -> None:
+        """Drop what is known of a folder's names: others may have changed them just now."""
+        with self._guard:
+            self._generation += 1
+            self._listings.pop(folder, None)
+
     def _known(self, folder: str) -> Iterator[_Listing]:
         if folder in self._listings:
             yield self._listings[folder]

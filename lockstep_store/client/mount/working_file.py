@@ -5,16 +5,22 @@ It begins as the version that is in the cluster, whose content is fetched when t
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 import time
+from concurrent.futures import Future
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from lockstep_store.client.lock_holder import LockHolder
+from lockstep_store.client.lock_holder import LockHolder, Waiting
 from lockstep_store.client.mount.attributes import PLAIN_MODE, kept_mode, mode_of, modified_ns, with_attributes
 from lockstep_store.client.mount.contents import PinnedFile
+from lockstep_store.client.mount.range_locks import RangeLocks
 from lockstep_store.client.mount.unsaved import Unsaved
 from lockstep_store.wire.messages.files import FileVersion
+
+log = logging.getLogger("lockstep.mount")
 
 COPY_BYTES = 1024 * 1024
 
@@ -32,6 +38,23 @@ class SpoolReader:
         os.close(self._descriptor)
 
 
+@dataclass(eq=False)
+class SharedRequest:
+    """A request for a file's lock, for all programs of this machine that want it.
+
+    `in_the_way`: who has the lock, once the cluster has said so. `is_taken`: the file has the lock that was granted.
+    """
+
+    future: Future[LockHolder] = field(default_factory=Future)
+    in_the_way: Waiting | None = None
+    is_taken: bool = False
+
+    def note(self, news: threading.Condition, waiting: Waiting) -> None:
+        with news:
+            self.in_the_way = waiting
+            news.notify_all()
+
+
 class WorkingFile:
     """One file. Callers hold `guard`, for as long as several steps belong together.
 
@@ -41,11 +64,21 @@ class WorkingFile:
 
     def __init__(self, unsaved: Unsaved, bucket: str, path: str, key: str) -> None:
         self.guard = threading.RLock()
+        self.news = threading.Condition(self.guard)
+        """Told when a lock may have become free."""
         self.path = path
         self.key = key
         self.base: FileVersion | None = None
         self.lock: LockHolder | None = None
-        self.writers = 0
+        self.request: SharedRequest | None = None
+        self.asking = self.patient = 0
+        """How many programs ask for the cluster's lock, and how many of them wait for it."""
+        self.users = 0
+        """How many programs have it open."""
+        self.claims = 0
+        """How many of them write, and need the lock until they close the file."""
+        self.fcntl_locks = RangeLocks()
+        self.flocks = RangeLocks()
         self.turn = 0
         """Counts the versions of others that this file has taken over: who opened it before may not write on."""
         self.is_dirty = False
@@ -75,12 +108,28 @@ class WorkingFile:
         """Whether this machine knows more of the file than the cluster does."""
         return self.is_dirty or self.lock is not None
 
+    @property
+    def is_needed(self) -> bool:
+        """Whether a program needs the cluster's lock."""
+        return bool(self.claims or self.fcntl_locks or self.flocks)
+
     def begin_with(self, base: FileVersion, pinned: PinnedFile) -> None:
-        """Take over a version of the cluster, in place of what was here."""
-        self._drop()
+        """Take over a version of the cluster, in place of what was here; what was written here is kept aside."""
+        self._pinned = pinned
+        self.is_dirty = self.is_dirty and not self.is_blank
+        kept = self.close()
+        if kept is not None:
+            log.warning("%s was changed by others; what was written here is in %s", self.path, kept)
+        self.is_dirty = self.is_blank = False
         self.turn += 1
-        self.base, self._pinned, self.size = base, pinned, pinned.file.size
+        self.base, self.size = base, pinned.file.size
         self.mode, self.modified_ns = mode_of(base), modified_ns(base)
+
+    def rebase(self, version: FileVersion) -> None:
+        """Know of a version with the same content, but perhaps other metadata."""
+        self.base = version
+        if not self.is_dirty:
+            self.mode, self.modified_ns = mode_of(version), modified_ns(version)
 
     def begin_new(self, mode: int) -> None:
         """Be an empty new file."""
@@ -94,9 +143,11 @@ class WorkingFile:
             return SpoolReader(os.dup(self._descriptor)) if self._descriptor >= 0 else None
 
     def read(self, offset: int, size: int) -> bytes:
-        if self._descriptor >= 0:
-            return os.pread(self._descriptor, size, offset)
-        return self._pinned.read(offset, size) if self._pinned is not None else b""
+        with self._closing:
+            if self._descriptor >= 0:
+                return os.pread(self._descriptor, size, offset)
+            pinned = self._pinned
+        return pinned.read(offset, size) if pinned is not None else b""
 
     def write(self, data: bytes, offset: int | None) -> int:
         """Write at `offset`, or at the end."""
@@ -176,16 +227,36 @@ class WorkingFile:
             os.close(descriptor)
             self._unsaved.drop(spool)
             raise
-        self._spool, self._descriptor, self._pinned = spool, descriptor, None
-
-    def _drop(self) -> None:
-        self._close_descriptor()
-        if self._spool is not None:
-            self._unsaved.drop(self._spool)
-            self._spool = None
+        with self._closing:
+            self._spool, self._descriptor, self._pinned = spool, descriptor, None
 
     def _close_descriptor(self) -> None:
         with self._closing:
             if self._descriptor >= 0:
                 os.close(self._descriptor)
                 self._descriptor = -1
+
+
+@dataclass(eq=False)
+class OpenedFile:
+    """A working file as one program has opened it. `turn`: that of the file when it was opened, or last locked.
+
+    `has_claim`: it writes, and needs the file's lock until it closes the file.
+    """
+
+    file: WorkingFile
+    appends: bool = False
+    turn: int = 0
+    has_claim: bool = False
+
+    def read(self, offset: int, size: int) -> bytes:
+        return self.file.read(offset, size)
+
+    def claim(self) -> None:
+        """Need the lock, which the file has, until the program closes it."""
+        self.file.claims += not self.has_claim
+        self.has_claim = True
+
+    def end_claim(self) -> None:
+        self.file.claims -= self.has_claim
+        self.has_claim = False

@@ -5,16 +5,18 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from lockstep_store.client.api.calls import ApiCalls
+from lockstep_store.client.mount.cluster_locks import ClusterLocks
 from lockstep_store.client.mount.contents import Contents
+from lockstep_store.client.mount.range_locks import RangeLocks
 from lockstep_store.client.mount.saver import Saver
 from lockstep_store.client.mount.timed_calls import TimedCalls
 from lockstep_store.client.mount.tree import FOLDER, Entry, Tree
 from lockstep_store.client.mount.unsaved import Unsaved
-from lockstep_store.client.mount.working_file import WorkingFile
+from lockstep_store.client.mount.working_file import OpenedFile, WorkingFile
 from lockstep_store.wire.errors import AlreadyExists, Conflict, LockstepError, NotFound, PreconditionFailed
 from lockstep_store.wire.messages.files import FileVersion
 
@@ -22,6 +24,8 @@ log = logging.getLogger("lockstep.mount")
 
 SETTLE_SECONDS = 0.005
 """After a rename was answered: libfuse gives the name to the new file only then."""
+ATTEMPTS = 5
+"""To open a file that changes all the time."""
 
 
 class Workspace:
@@ -35,14 +39,19 @@ class Workspace:
         tree: Tree,
         contents: Contents,
         saver: Saver,
+        locks: ClusterLocks,
         unsaved: Unsaved,
+        wait_seconds: float,
     ) -> None:
+        """`wait_seconds`: how long opening and writing wait for a lock that somebody else holds."""
         self._api = api
         self._bucket = bucket
         self._calls = calls
         self._tree = tree
         self._contents = contents
         self._saver = saver
+        self._locks = locks
+        self._wait_seconds = wait_seconds
         self._unsaved = unsaved
         self._guard = threading.Lock()
         self._files: dict[str, WorkingFile] = {}
@@ -61,71 +70,107 @@ class Workspace:
             own = [path for path, file in self._files.items() if file.base is None and not file.is_gone]
         return [path[len(prefix) :] for path in own if path.startswith(prefix) and "/" not in path[len(prefix) :]]
 
-    def open(self, path: str, *, truncate: bool) -> WorkingFile:
-        """Open a file for writing, under its lock, at its current version."""
-        with self._joined(path) as file:
-            if file.base is None and file.is_dirty:  # new here
-                pass
-            elif file.lock is None:
-                self._lock(file)
-            if truncate:
+    def open(self, path: str, *, truncate: bool = False, claim: bool = False, appends: bool = False) -> OpenedFile:
+        """Open a file at its current version.
+
+        With `claim`, or if `truncate` changes it, under its lock; else its first change takes that. Truncating an empty
+        file does not: scripts open a file so, and only then lock it and wait for others.
+        """
+        with self._joined(path, appends) as opened:
+            file = opened.file
+            is_new = file.base is None and file.is_dirty
+            if truncate and claim and not is_new:
+                known = None if file.is_own else self._tree.lookup(path).file
+                claim = bool(known.size if known is not None else file.size)
+            if not (is_new or claim or file.is_own):
+                self._take_current(file)
+            if not is_new and (claim or (truncate and file.size)):
+                self._lock(file, self._wait_seconds)
+                opened.claim()
+            if truncate and file.size:
                 file.truncate(0)
-            return file
+            opened.turn = file.turn
+            return opened
 
-    def create(self, path: str, mode: int) -> WorkingFile:
+    def create(self, path: str, mode: int, *, appends: bool = False) -> OpenedFile:
         """Begin a new file. It is in the cluster when it is first saved."""
-        with self._joined(path) as file:
-            if file.is_dirty or self._exists(path):
+        with self._joined(path, appends) as opened:
+            if opened.file.is_dirty or self._exists(path):
                 raise AlreadyExists(f"{path} exists")
-            file.begin_new(mode)
-            return file
+            opened.file.begin_new(mode)
+            opened.turn = opened.file.turn
+            return opened
 
-    def write(self, file: WorkingFile, data: bytes, offset: int | None, turn: int) -> int:
-        """Write for a program that opened the file at `turn`; `offset` None is the end."""
-        with file.guard:
-            self._own(file, turn)
-            return file.write(data, offset)
+    def write(self, opened: OpenedFile, data: bytes, offset: int) -> int:
+        """Write at `offset`, or at the end if the program appends."""
+        with opened.file.guard:
+            self._own(opened)
+            return opened.file.write(data, None if opened.appends else offset)
 
-    def truncate(self, file: WorkingFile, size: int, turn: int) -> None:
-        """Truncate for a program that opened the file at `turn`."""
-        with file.guard:
-            self._own(file, turn)
-            file.truncate(size)
+    def truncate(self, opened: OpenedFile, size: int) -> None:
+        with opened.file.guard:
+            self._own(opened)
+            opened.file.truncate(size)
 
-    def flush(self, file: WorkingFile) -> None:
-        """A program closes the file: save it, and release the lock unless another program writes it, too.
+    def flush(self, opened: OpenedFile) -> None:
+        """A program closes the file: save it, and release the lock unless another program needs it.
 
         One that is still blank is saved with its last close only: others must not see it empty in between.
         """
-        with file.guard:
-            if not file.is_blank:
-                self._save(file, release=file.writers <= 1)
+        with opened.file.guard:
+            if not opened.file.is_blank:
+                opened.end_claim()
+                self._save(opened.file)
 
-    def sync(self, file: WorkingFile) -> None:
+    def sync(self, opened: OpenedFile) -> None:
         """Save what was written so far."""
-        with file.guard:
-            self._save(file, release=False)
+        with opened.file.guard:
+            self._save(opened.file)
 
-    def close(self, file: WorkingFile) -> None:
-        """A writer is gone. What the last one leaves unsaved is kept on this machine."""
+    def close(self, opened: OpenedFile) -> None:
+        """A program has closed the file. What the last one leaves unsaved is kept on this machine."""
+        file = opened.file
         with file.guard:
-            file.writers -= 1
-            if file.writers:
-                return
-            try:
-                self._save(file, release=True)
-            except LockstepError as error:
-                log.warning("%s was not saved: %s", file.path, error)
-            kept = file.close()
-            if kept is not None:
-                log.warning("%s was not saved; what was written is in %s", file.path, kept)
-            try:
-                self._saver.release_lock(file)
-            except LockstepError as error:
-                log.warning("the lock on %s was not released: %s", file.path, error)
-            with self._guard:
-                if self._files.get(file.path) is file:
-                    del self._files[file.path]
+            opened.end_claim()
+            file.users -= 1
+            if not file.users:
+                self._end(file)
+            else:
+                self._try(file, self.settle)
+
+    def lock(self, file: WorkingFile, patience_seconds: float | None) -> None:
+        """Have the file's lock, its current version, and the present names beside it (a database's journal).
+
+        The caller holds `file.guard`. `patience_seconds`: None is until the program gets a signal.
+        """
+        self._lock(file, patience_seconds, with_folder=True)
+
+    def settle(self, file: WorkingFile) -> None:
+        """Save what was written under the lock, and release it, unless a program needs it."""
+        if file.lock is not None and not file.is_needed:
+            self._save(file)
+
+    def give_up_lock(self, file: WorkingFile) -> None:
+        """Release the lock although what was written under it was not saved: it stays here until the last close."""
+        self._try(file, self._locks.release)
+
+    def _end(self, file: WorkingFile) -> None:
+        file.claims, file.fcntl_locks, file.flocks = 0, RangeLocks(), RangeLocks()
+        self._try(file, self._save)
+        kept = file.close()
+        if kept is not None:
+            log.warning("%s was not saved; what was written is in %s", file.path, kept)
+        self._try(file, self._locks.release)
+        with self._guard:
+            if self._files.get(file.path) is file:
+                del self._files[file.path]
+
+    def _try(self, file: WorkingFile, step: Callable[[WorkingFile], None]) -> None:
+        """Do what no program waits for."""
+        try:
+            step(file)
+        except LockstepError as error:
+            log.warning("%s was not saved: %s", file.path, error)
 
     def close_all(self) -> None:
         """Save everything that is still open; what cannot be saved is kept."""
@@ -133,13 +178,13 @@ class Workspace:
             files = list(self._files.values())
         for file in files:
             with file.guard:
-                file.writers = 1
-            self.close(file)
+                self._end(file)
 
     def restate(self, path: str, entry: Entry, *, at_ns: int | None = None, mode: int | None = None) -> None:
         """Change a file's time or mode."""
-        file = self.find(path)
-        if file is not None:
+        with self._guard:
+            file = self._files.get(path)
+        if file is not None and file.is_own and not file.is_gone:
             with file.guard:
                 if at_ns is not None:
                     file.set_modified(at_ns)
@@ -147,7 +192,10 @@ class Workspace:
                     file.set_mode(mode)
             return
         if entry.file is not None:
-            self._tree.note(path, Entry(self._saver.restate(entry.file, at_ns=at_ns, mode=mode)))
+            version = self._saver.restate(entry.file, at_ns=at_ns, mode=mode)
+            self._tree.note(path, Entry(version))
+            if file is not None and file.base is not None and file.base.digest == version.digest:
+                file.rebase(version)
 
     def remove(self, path: str) -> None:
         """Remove a file. A program that has it open goes on without it."""
@@ -159,6 +207,7 @@ class Workspace:
                 file.is_gone = True
                 lock = file.lock
                 if file.base is None:
+                    self._locks.release(file)
                     return
         self._keep_folder(path)
         try:
@@ -169,7 +218,7 @@ class Workspace:
             raise
         self._tree.note(path, None, reply.cursor)
         if file is not None:
-            self._saver.release_lock(file)
+            self._locks.release(file)
         if not reply.existed:
             raise NotFound(f"{path} does not exist")
 
@@ -185,8 +234,11 @@ class Workspace:
             self._move(old, new, {})
             return
         with file.guard:  # to the end: what is written meanwhile must not pass for saved
-            self._save(file, release=True)
-            self._saver.release_lock(file)
+            if file.asking:
+                raise Conflict(f"a program waits for the lock on {old}")
+            if file.is_dirty:
+                self._tree.note(old, Entry(self._saver.save(file, release=True)))
+            self._locks.release(file)
             moved = self._move(old, new, file.base.metadata if file.base is not None else {})
             with self._guard:
                 if self._files.get(old) is file:
@@ -194,6 +246,8 @@ class Workspace:
                     self._files[new] = file
             file.move(new, self._tree.key(new))
             file.saved(moved)
+            if file.is_needed:
+                self._try(file, lambda file: self._lock(file, 0.0))
 
     def wait_for_arrival(self, path: str) -> None:
         """Wait while a file is being renamed to `path`.
@@ -236,7 +290,7 @@ class Workspace:
             self._tree.doubt(new)
         if replaced is not None:
             replaced.is_gone = True
-            self._saver.release_lock(replaced)
+            self._locks.release(replaced)
         return version
 
     def rename_folder(self, old: str, new: str) -> None:
@@ -254,8 +308,8 @@ class Workspace:
             return any(path.startswith(f"{folder}/") and not file.is_gone for path, file in self._files.items())
 
     @contextmanager
-    def _joined(self, path: str) -> Iterator[WorkingFile]:
-        """The working file with one more writer, unless the block fails."""
+    def _joined(self, path: str, appends: bool) -> Iterator[OpenedFile]:
+        """The working file, opened by one more program unless the block fails."""
         while True:
             with self._guard:
                 file = self._files.get(path)
@@ -264,12 +318,13 @@ class Workspace:
             with file.guard:
                 with self._guard:
                     if self._files.get(path) is not file:
-                        continue  # its last writer has just closed it
-                file.writers += 1
+                        continue  # its last user has just closed it
+                file.users += 1
+                opened = OpenedFile(file, appends)
                 try:
-                    yield file
+                    yield opened
                 except BaseException:
-                    self.close(file)
+                    self.close(opened)
                     raise
                 return
 
@@ -280,40 +335,58 @@ class Workspace:
             return False
         return True
 
-    def _own(self, file: WorkingFile, turn: int) -> None:
-        """Have the right to write: a program may go on after a close of the same file saved it and ended the lock.
-
-        PreconditionFailed if somebody else has changed it since that program opened it.
-        """
-        if not file.is_gone and file.lock is None and file.base is not None:
-            self._lock(file)
-        if file.turn != turn:
+    def _own(self, opened: OpenedFile) -> None:
+        """Have the right to write. PreconditionFailed if somebody else has changed what the program has opened."""
+        file = opened.file
+        if not file.is_gone and file.base is not None:
+            self._lock(file, self._wait_seconds)
+            if not (file.fcntl_locks or file.flocks):
+                opened.claim()
+        if opened.appends:
+            opened.turn = file.turn
+        if file.turn != opened.turn:
             raise PreconditionFailed(f"{file.path} was changed by others while it was open: open it again")
 
-    def _lock(self, file: WorkingFile) -> None:
-        """Take the lock, and take over the version that is current then."""
-        self._saver.take_lock(file)
+    def _lock(self, file: WorkingFile, patience_seconds: float | None, *, with_folder: bool = False) -> None:
+        """Have the cluster's lock, and the version that is current then."""
+        if not self._locks.take(file, patience_seconds):
+            return
         try:
-            self._tree.doubt(file.path)
+            if with_folder:
+                self._tree.forget_folder(file.path.rpartition("/")[0])
+            else:
+                self._tree.doubt(file.path)
+            if file.base is not None or self._exists(file.path):
+                self._take_current(file)
+        except BaseException:
+            self._locks.release(file)
+            raise
+
+    def _take_current(self, file: WorkingFile) -> None:
+        """Take over the file's current version. PreconditionFailed if others created what is new here, with content."""
+        for _ in range(ATTEMPTS):
             current = self._tree.lookup(file.path).file
             if current is None:
                 raise NotFound(f"{file.path} is a folder")
-            if file.base is not None and file.base.digest == current.digest:
-                file.base = current
+            if file.base is None and file.is_dirty and not file.is_blank:
+                raise PreconditionFailed(f"{file.path} was created by others meanwhile")
+            if file.lock is not None and file.base is not None and file.base.digest == current.digest:
+                file.rebase(current)
                 return
             pinned = self._contents.open(file.key, current)
-            if pinned.file.digest != current.digest:
-                raise PreconditionFailed(f"{file.path} changes without its lock: try again")
-            file.begin_with(current, pinned)
-        except BaseException:
-            self._saver.release_lock(file)
-            raise
+            if pinned.file.digest == current.digest:
+                if file.base is None or file.base.digest != current.digest:
+                    file.begin_with(current, pinned)
+                return
+            self._tree.doubt(file.path)
+        raise PreconditionFailed(f"{file.path} changes all the time: try again")
 
-    def _save(self, file: WorkingFile, *, release: bool) -> None:
+    def _save(self, file: WorkingFile) -> None:
+        """Save what was written, and release the lock unless a program needs it."""
         if file.is_dirty and not file.is_gone:
-            self._tree.note(file.path, Entry(self._saver.save(file, release=release)))
-        elif release:
-            self._saver.release_lock(file)
+            self._tree.note(file.path, Entry(self._saver.save(file, release=not file.is_needed)))
+        elif not file.is_needed:
+            self._locks.release(file)
 
     def _keep_folder(self, path: str) -> None:
         """Let a folder stay that loses its last name: programs that empty a folder remove it themselves."""

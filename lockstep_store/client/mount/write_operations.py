@@ -13,11 +13,13 @@ from lockstep_store.client.api.calls import ApiCalls
 from lockstep_store.client.mount.attributes import PLAIN_MODE, kept_mode, mode_of
 from lockstep_store.client.mount.contents import Contents, PinnedFile
 from lockstep_store.client.mount.errnos import refusal
-from lockstep_store.client.mount.operations import Handle, Listed, ReadOperations, answering, listed, relative_path
+from lockstep_store.client.mount.operations import Listed, ReadOperations, answering, listed, relative_path
+from lockstep_store.client.mount.program_locks import ProgramLocks
+from lockstep_store.client.mount.range_locks import END, RangeLock
 from lockstep_store.client.mount.space import Space
 from lockstep_store.client.mount.timed_calls import TimedCalls
 from lockstep_store.client.mount.tree import FOLDER, Entry, Tree, can_show
-from lockstep_store.client.mount.working_file import SpoolReader, WorkingFile
+from lockstep_store.client.mount.working_file import OpenedFile, SpoolReader, WorkingFile
 from lockstep_store.client.mount.workspace import Workspace
 from lockstep_store.wire.errors import NotFound
 from lockstep_store.wire.names import check_path
@@ -36,20 +38,22 @@ class WriteOperations(ReadOperations):
         contents: Contents,
         space: Space,
         workspace: Workspace,
+        locks: ProgramLocks,
         api: ApiCalls,
         bucket: str,
         calls: TimedCalls,
     ) -> None:
         super().__init__(tree, contents, space)
         self._workspace = workspace
+        self._locks = locks
         self._api = api
         self._bucket = bucket
         self._calls = calls
 
     @answering
     def getattr(self, path: str, handle: int | None = None) -> dict[str, int]:
-        opened = self._handle(handle).file if handle is not None else None
-        file = opened if isinstance(opened, WorkingFile) else None
+        opened = self._handle(handle) if handle is not None else None
+        file: WorkingFile | None = opened.file if isinstance(opened, OpenedFile) else None
         if file is None and path:
             self._workspace.wait_for_arrival(relative_path(path))
             file = self._workspace.find(relative_path(path))
@@ -72,58 +76,59 @@ class WriteOperations(ReadOperations):
         if not flags & (os.O_WRONLY | os.O_RDWR):
             own = self._workspace.find(relative)
             reader = own.reader() if own is not None and own.is_dirty else None
-            return super().open(path, flags) if reader is None else self._add(Handle(reader))
+            return super().open(path, flags) if reader is None else self._add(reader)
         if self._workspace.find(relative) is None and self._tree.lookup(relative).is_folder:
             raise refusal(errno.EISDIR)
-        file = self._workspace.open(relative, truncate=bool(flags & os.O_TRUNC))
-        return self._add(Handle(file, bool(flags & os.O_APPEND), file.turn))
+        appends, truncates = bool(flags & os.O_APPEND), bool(flags & os.O_TRUNC)
+        claims = bool(flags & os.O_WRONLY) and not appends
+        return self._add(self._workspace.open(relative, truncate=truncates, claim=claims, appends=appends))
 
     @answering
     def create(self, path: str, mode: int, flags: int) -> int:
-        file = self._workspace.create(self._new_path(path), mode)
-        return self._add(Handle(file, bool(flags & os.O_APPEND), file.turn))
+        return self._add(self._workspace.create(self._new_path(path), mode, appends=bool(flags & os.O_APPEND)))
 
     @answering
     def write(self, path: str, data: bytes, offset: int, handle: int) -> int:
         opened = self._handle(handle)
-        assert isinstance(opened.file, WorkingFile)
-        return self._workspace.write(opened.file, data, None if opened.is_append else offset, opened.turn)
+        assert isinstance(opened, OpenedFile)
+        return self._workspace.write(opened, data, offset)
 
     @answering
     def truncate(self, path: str, length: int, handle: int | None = None) -> int:
         opened = self._handle(handle) if handle is not None else None
-        if opened is not None and isinstance(opened.file, WorkingFile):
-            self._workspace.truncate(opened.file, length, opened.turn)
+        if isinstance(opened, OpenedFile):
+            self._workspace.truncate(opened, length)
             return 0
-        file = self._workspace.open(relative_path(path), truncate=False)
+        opened = self._workspace.open(relative_path(path), claim=True)
         try:
-            self._workspace.truncate(file, length, file.turn)
-            self._workspace.flush(file)
+            self._workspace.truncate(opened, length)
+            self._workspace.flush(opened)
         finally:
-            self._workspace.close(file)
+            self._workspace.close(opened)
         return 0
 
     @answering
     def flush(self, path: str, handle: int) -> int:
         opened = self._handle(handle)
-        if isinstance(opened.file, WorkingFile):
-            self._workspace.flush(opened.file)
+        if isinstance(opened, OpenedFile):
+            self._workspace.flush(opened)
         return 0
 
     @answering
     def fsync(self, path: str, data_only: int, handle: int) -> int:
         opened = self._handle(handle)
-        if isinstance(opened.file, WorkingFile):
-            self._workspace.sync(opened.file)
+        if isinstance(opened, OpenedFile):
+            self._workspace.sync(opened)
         return 0
 
     @answering
     def release(self, path: str, handle: int) -> int:
         opened = self._drop(handle)
-        if opened is not None and isinstance(opened.file, SpoolReader):
-            opened.file.close()
-        if opened is not None and isinstance(opened.file, WorkingFile):
-            self._workspace.close(opened.file)
+        if isinstance(opened, SpoolReader):
+            opened.close()
+        if isinstance(opened, OpenedFile):
+            self._locks.forget(opened, handle)
+            self._workspace.close(opened)
         return 0
 
     @answering
@@ -194,19 +199,56 @@ class WriteOperations(ReadOperations):
 
     @answering
     def flock(self, path: str, handle: int, operation: int) -> int:
-        """Refused: granted by the kernel alone, it would not hold for other machines."""
-        raise refusal(errno.ENOLCK)
+        """A lock of an open file: of every program that has inherited it."""
+        if operation & fcntl.LOCK_UN:
+            opened = self._handle(handle)
+            if isinstance(opened, OpenedFile):
+                self._locks.release(opened.file, opened.file.flocks, handle)
+            return 0
+        opened = self._lockable(path, handle)
+        wanted = RangeLock(handle, 0, END, bool(operation & fcntl.LOCK_EX))
+        self._locks.acquire(opened, opened.file.flocks, wanted, waits=not operation & fcntl.LOCK_NB)
+        return 0
 
     @answering
-    def lock(self, path: str, handle: int, command: int, lock: Any) -> int:
-        """Refused, as `flock` is."""
-        if lock.contents.l_type == fcntl.F_UNLCK:
+    def lock(self, path: str, handle: int, owner: int, command: int, wanted: Any) -> int:
+        """A program's lock on a range. `wanted`: a `struct flock`, in which F_GETLK is answered."""
+        start, end = wanted.l_start, wanted.l_start + wanted.l_len if wanted.l_len else END
+        if wanted.l_type == fcntl.F_UNLCK:
+            closed = self._handle(handle)
+            if isinstance(closed, OpenedFile):
+                self._locks.release(closed.file, closed.file.fcntl_locks, owner, start, end)
             return 0
-        raise refusal(errno.ENOLCK)
+        opened = self._lockable(path, handle)
+        lock = RangeLock(owner, start, end, wanted.l_type == fcntl.F_WRLCK, wanted.l_pid)
+        if command != fcntl.F_GETLK:
+            self._locks.acquire(opened, opened.file.fcntl_locks, lock, waits=command == fcntl.F_SETLKW)
+            return 0
+        found = self._locks.conflict(opened.file, lock)
+        wanted.l_type = fcntl.F_UNLCK
+        if found is not None:
+            wanted.l_type = fcntl.F_WRLCK if found.is_exclusive else fcntl.F_RDLCK
+            wanted.l_start, wanted.l_len = found.start, 0 if found.end == END else found.end - found.start
+            wanted.l_pid = found.process
+        return 0
 
     def destroy(self, path: str) -> None:
         """The folder was unmounted."""
         self._workspace.close_all()
+
+    def _lockable(self, path: str, handle: int) -> OpenedFile:
+        """The open file as one that can be locked: a program that only reads sees the current version from then on."""
+        opened = self._handle(handle)
+        if isinstance(opened, OpenedFile):
+            return opened
+        if not path:
+            raise refusal(errno.ESTALE)
+        joined = self._workspace.open(relative_path(path))
+        with self._guard:
+            self._open[handle] = joined
+        if isinstance(opened, SpoolReader):
+            opened.close()
+        return joined
 
     def _new_path(self, path: str) -> str:
         """The relative path for a new name. Refused is one that the folder could not show, or the cluster not store."""

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 from lockstep_store.client.client import Client
 from lockstep_store.client.mount.chunk_cache import ChunkCache
+from lockstep_store.client.mount.cluster_locks import ClusterLocks
 from lockstep_store.client.mount.contents import Contents
 from lockstep_store.client.mount.feed import ChangeFeed
 from lockstep_store.client.mount.operations import ReadOperations
+from lockstep_store.client.mount.program_locks import ProgramLocks
 from lockstep_store.client.mount.saver import Saver
 from lockstep_store.client.mount.space import Space
 from lockstep_store.client.mount.timed_calls import TimedCalls
@@ -25,7 +28,8 @@ from tests.fakes.rest import RestServer
 class MountRig:
     """A mount of `prefix` in the bucket `files`, read-only (`operations`) and writable (`writing`).
 
-    `troubles`: what its feed told. `folder`: where unsaved content is kept.
+    `troubles`: what its feed told. `folder`: where unsaved content is kept. While `interrupted` is set, programs that
+    wait have got a signal.
     """
 
     def __init__(
@@ -58,11 +62,14 @@ class MountRig:
         self.contents = Contents(api, "files", calls, cache)
         self.operations = ReadOperations(self.tree, self.contents, Space(api, "files", calls))
         self.unsaved = Unsaved(folder)
-        self.workspace = Workspace(
-            api, "files", calls, self.tree, self.contents, Saver(api, "files", calls, 0.0), self.unsaved
-        )
+        self.interrupted = threading.Event()
+        saver = Saver(api, "files", calls)
+        locks = ClusterLocks(api, "files", calls, is_interrupted=self.interrupted.is_set)
+        self.workspace = Workspace(api, "files", calls, self.tree, self.contents, saver, locks, self.unsaved, 0.0)
+        program_locks = ProgramLocks(self.workspace, self.interrupted.is_set)
+        space = Space(api, "files", calls)
         self.writing = WriteOperations(
-            self.tree, self.contents, Space(api, "files", calls), self.workspace, api, "files", calls
+            self.tree, self.contents, space, self.workspace, program_locks, api, "files", calls
         )
         self.feed.step()
 

@@ -83,13 +83,14 @@ def test_an_empty_file_is_saved_with_its_last_close(rig: MountRig) -> None:
 
 
 def test_a_file_that_exists_is_written_under_its_lock(rig: MountRig) -> None:
-    """From opening to closing; the save itself releases it."""
+    """From the first change to closing; the save itself releases it."""
     rig.server.core.save("f", b"12345")
     handle = rig.writing.open("/f", os.O_RDWR)
+    assert rig.writing.read("/f", 10, 0, handle) == b"12345"
+    assert rig.api.locks().locks == []
+    rig.writing.write("/f", b"X", 2, handle)
     (lock,) = rig.api.locks().locks
     assert lock.paths == [LockPath("files", "f")]
-    assert rig.writing.read("/f", 10, 0, handle) == b"12345"
-    rig.writing.write("/f", b"X", 2, handle)
     rig.asked()
     rig.writing.flush("/f", handle)
     assert rig.asked() == [("PUT", "/api/v1/files/files/f")]
@@ -106,6 +107,44 @@ def test_a_file_that_was_only_looked_at_is_not_saved(rig: MountRig) -> None:
     rig.writing.release("/f", handle)
     assert len(rig.server.core.history["files", "f"]) == 1
     assert rig.api.locks().locks == []
+
+
+@pytest.mark.parametrize("flags", [os.O_WRONLY, os.O_WRONLY | os.O_TRUNC, os.O_RDWR | os.O_TRUNC])
+def test_opening_to_write_or_empty_a_file_takes_its_lock(rig: MountRig, flags: int) -> None:
+    """Others are refused before the program has written anything."""
+    rig.server.core.save("f", b"12345")
+    handle = rig.writing.open("/f", flags)
+    assert [lock.paths for lock in rig.api.locks().locks] == [[LockPath("files", "f")]]
+    rig.writing.release("/f", handle)
+    assert rig.api.locks().locks == []
+
+
+def test_what_others_changed_since_it_was_opened_is_not_overwritten(rig: MountRig) -> None:
+    """A program that appends goes on at the new end."""
+    rig.server.core.save("f", b"12345")
+    handle = rig.writing.open("/f", os.O_RDWR)
+    appending = rig.writing.open("/f", os.O_WRONLY | os.O_APPEND)
+    rig.server.core.save("f", b"theirs")
+    assert _number(rig.writing.write, "/f", b"X", 2, handle) == errno.ESTALE
+    rig.writing.release("/f", handle)
+    rig.writing.write("/f", b"!", 5, appending)
+    rig.writing.flush("/f", appending)
+    rig.writing.release("/f", appending)
+    assert rig.server.core.content("f") == b"theirs!"
+    assert rig.api.locks().locks == []
+    assert _kept(rig) == []
+
+
+def test_a_mode_that_is_set_before_the_first_change_is_kept(rig: MountRig) -> None:
+    rig.server.core.save("f", b"12345")
+    handle = rig.writing.open("/f", os.O_RDWR)
+    rig.writing.chmod("/f", 0o755)
+    rig.writing.utimens("/f", (5_000_000_000, 6_000_000_000))
+    assert rig.writing.getattr("/f", handle)["st_mtime"] == 6_000_000_000
+    rig.writing.write("/f", b"X", 2, handle)
+    rig.writing.flush("/f", handle)
+    rig.writing.release("/f", handle)
+    assert rig.writing.getattr("/f")["st_mode"] & 0o777 == 0o755
 
 
 def test_a_lock_of_somebody_else_is_named(rig: MountRig, caplog: pytest.LogCaptureFixture) -> None:
@@ -343,7 +382,6 @@ def test_refused_operations_have_their_numbers(rig: MountRig) -> None:
     assert _number(writing.chown, "/f", os.getuid() + 1, -1) == errno.EPERM
     assert writing.chown("/f", os.getuid(), -1) == 0
     assert _number(writing.unlink, "/missing") == errno.ENOENT
-    assert _number(writing.flock, "/f", 1, 2) == errno.ENOLCK
 
 
 @pytest.mark.parametrize(("name", "number"), [("/" + "n" * 300, errno.ENAMETOOLONG), ("/a\nb", errno.EINVAL)])
