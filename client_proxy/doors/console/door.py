@@ -16,6 +16,7 @@ from lockstep_store.runtime.http.unread_body import DrainableRequest
 
 HOME = "/console/"
 _ASSETS = "/console/assets/"
+_WORKER = "worker-"
 _ASSET_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,200}")
 _TYPES = {
     ".css": "text/css; charset=utf-8",
@@ -27,8 +28,9 @@ PAGE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; font-src 'self'; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
+WORKER_POLICY = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; connect-src 'self'"
+"""For the worker that hashes uploads with WebAssembly. It has no document, and the page itself keeps its policy."""
 _SAFE: tuple[tuple[str, str], ...] = (
-    ("Content-Security-Policy", PAGE_POLICY),
     ("Cross-Origin-Opener-Policy", "same-origin"),
     ("Cross-Origin-Resource-Policy", "same-origin"),
     ("Permissions-Policy", "camera=(), geolocation=(), microphone=()"),
@@ -64,7 +66,8 @@ class ConsoleDoor:
         kind = _TYPES.get(Path(name).suffix)
         if kind is None or not _ASSET_NAME.fullmatch(name):
             return _text(404, "The console has no such file.")
-        return self._file(environ, Path("assets") / name, kind, _NEVER_CHANGES)
+        policy = WORKER_POLICY if name.startswith(_WORKER) else PAGE_POLICY
+        return self._file(environ, Path("assets") / name, kind, _NEVER_CHANGES, policy)
 
     def _page(self, environ: Environ) -> RawReply:
         if (self._folder / "index.html").is_file():
@@ -73,7 +76,7 @@ class ConsoleDoor:
         more = [("Retry-After", "2"), ("Refresh", "2")] if state == BUILDING else []
         return _bytes(503, page, "text/html; charset=utf-8", [("Cache-Control", "no-store"), *more])
 
-    def _file(self, environ: Environ, path: Path, kind: str, caching: str) -> RawReply:
+    def _file(self, environ: Environ, path: Path, kind: str, caching: str, policy: str = PAGE_POLICY) -> RawReply:
         packed = path.with_name(path.name + ".gz")
         headers = [("Cache-Control", caching), ("Vary", "Accept-Encoding")]
         if "gzip" in environ.get("HTTP_ACCEPT_ENCODING", "") and (self._folder / packed).is_file():
@@ -82,12 +85,13 @@ class ConsoleDoor:
             content = (self._folder / path).read_bytes()
         except OSError:
             return _text(404, "The console has no such file. It may have been built again: reload the page.")
-        return _bytes(200, content, kind, headers)
+        return _bytes(200, content, kind, headers, policy)
 
 
 def _text(status: int, sentence: str, headers: list[tuple[str, str]] | None = None) -> RawReply:
     return _bytes(status, f"{sentence}\n".encode(), "text/plain; charset=utf-8", headers or [])
 
 
-def _bytes(status: int, body: bytes, kind: str, headers: list[tuple[str, str]]) -> RawReply:
-    return RawReply(status, [("Content-Type", kind), ("Content-Length", str(len(body))), *_SAFE, *headers], [body])
+def _bytes(status: int, body: bytes, kind: str, headers: list[tuple[str, str]], policy: str = PAGE_POLICY) -> RawReply:
+    about = [("Content-Type", kind), ("Content-Length", str(len(body))), ("Content-Security-Policy", policy)]
+    return RawReply(status, [*about, *_SAFE, *headers], [body])

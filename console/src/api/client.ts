@@ -14,6 +14,12 @@ export function csrfToken(): string {
   return csrf;
 }
 
+/** Tell the page that the proxy no longer knows the session. */
+export function endSession(): void {
+  csrf = '';
+  onSignedOut();
+}
+
 /** Call `listener` when the proxy no longer knows the session. */
 export function whenSignedOut(listener: () => void): void {
   onSignedOut = listener;
@@ -26,10 +32,7 @@ const session: Middleware = {
   },
   onResponse({ request, response }) {
     csrf = response.headers.get(CSRF_HEADER) ?? csrf;
-    if (response.status === 401 && !request.headers.has('X-Lockstep-Session')) {
-      csrf = '';
-      onSignedOut();
-    }
+    if (response.status === 401 && !request.headers.has('X-Lockstep-Session')) endSession();
     return response;
   },
 };

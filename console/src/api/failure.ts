@@ -9,6 +9,8 @@ export interface Problem {
   /** Who broke the lock; empty for somebody of another tenant. */
   brokenBy?: string;
   until?: number;
+  /** The chunks that a chunk stream must bring with their bytes. */
+  digests?: string[];
   /** The password is only good for setting another one. */
   mustChange?: boolean;
 }
@@ -31,6 +33,7 @@ export function failure(status: number, body: unknown): Failure {
     holder: textOf(given.holder) || undefined,
     brokenBy: typeof given.broken_by === 'string' ? given.broken_by : undefined,
     mustChange: given.must_change === true || undefined,
+    digests: Array.isArray(given.digests) ? given.digests.filter((one) => typeof one === 'string') : undefined,
     until: typeof given.until === 'number' ? given.until : undefined,
   });
 }

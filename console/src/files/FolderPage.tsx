@@ -206,16 +206,24 @@ function Head({ bucket, folder, children }: { bucket: string; folder: string; ch
 
 function UploadButtons({ onFiles, onNewFolder }: { onFiles: (files: File[]) => void; onNewFolder: () => void }) {
   const texts = useTexts();
+  const forgetFiles = useRef<() => void>(null);
+  const forgetFolder = useRef<() => void>(null);
+  // A browser does not tell that the same file was chosen again while the button still has it.
+  function take(files: File[]) {
+    onFiles(files);
+    forgetFiles.current?.();
+    forgetFolder.current?.();
+  }
   return (
     <Group gap="xs">
-      <FileButton multiple onChange={onFiles}>
+      <FileButton multiple resetRef={forgetFiles} onChange={take}>
         {(props) => (
           <Button size="xs" {...props}>
             {texts.files.upload}
           </Button>
         )}
       </FileButton>
-      <FileButton multiple onChange={onFiles} inputProps={{ webkitdirectory: '' } as object}>
+      <FileButton multiple resetRef={forgetFolder} onChange={take} inputProps={{ webkitdirectory: '' } as object}>
         {(props) => (
           <Button size="xs" variant="default" {...props}>
             {texts.files.uploadFolder}

@@ -1,9 +1,9 @@
-import { Button, CloseButton, Group, Paper, Progress, Text, Title } from '@mantine/core';
+import { Button, Group, Paper, Progress, Text, Title } from '@mantine/core';
 import { useEffect, useSyncExternalStore } from 'react';
 
 import { useTexts, words } from '../texts';
 import type { Texts } from '../texts/en';
-import type { Upload, Uploads } from './uploads';
+import { isUnderWay, shareSent, type Upload, type Uploads } from './uploads';
 
 /** The uploads of this tab and how far they are. Not there without any. */
 export function UploadPanel({ uploads }: { uploads: Uploads }) {
@@ -16,6 +16,7 @@ export function UploadPanel({ uploads }: { uploads: Uploads }) {
   }, [uploads]);
   if (list.length === 0) return null;
   const done = list.filter(({ state }) => state === 'done').length;
+  const share = shareSent(list);
   return (
     <Paper component="section" withBorder p="xs" mt="xs" aria-labelledby="uploads-title" className="uploads">
       <Group justify="space-between" wrap="nowrap">
@@ -26,6 +27,9 @@ export function UploadPanel({ uploads }: { uploads: Uploads }) {
           {texts.uploads.clear}
         </Button>
       </Group>
+      {list.length > 1 && done < list.length && (
+        <Progress value={share * 100} mt="xs" aria-label={texts.uploads.overall(Math.floor(share * 100))} />
+      )}
       <ul className="upload-list" tabIndex={0} aria-labelledby="uploads-title">
         {list.slice(-200).map((upload) => (
           <UploadRow key={upload.id} upload={upload} uploads={uploads} />
@@ -37,8 +41,8 @@ export function UploadPanel({ uploads }: { uploads: Uploads }) {
 
 function UploadRow({ upload, uploads }: { upload: Upload; uploads: Uploads }) {
   const texts = useTexts();
-  const { id, path, state, progress } = upload;
-  const canStop = state === 'waiting' || state === 'sending';
+  const { id, path, state, progress, problem } = upload;
+  const canRepeat = state === 'paused' || (state === 'failed' && problem?.problem.code !== 'file_changed');
   return (
     <li className="upload" data-state={state}>
       <Text size="sm" truncate title={path}>
@@ -47,24 +51,36 @@ function UploadRow({ upload, uploads }: { upload: Upload; uploads: Uploads }) {
       <Text size="sm" c={state === 'failed' ? 'var(--mantine-color-error)' : undefined}>
         {said(upload, texts)}
       </Text>
-      {canStop && <CloseButton size="sm" aria-label={texts.uploads.stop(path)} onClick={() => uploads.stop(id)} />}
+      {isUnderWay(upload) && (
+        <Button
+          size="compact-xs"
+          variant="default"
+          aria-label={texts.uploads.pauseOne(path)}
+          onClick={() => uploads.pause(id)}
+        >
+          {texts.uploads.pause}
+        </Button>
+      )}
       {state === 'exists' && (
-        <Button size="compact-xs" variant="default" onClick={() => uploads.repeat(id, true)}>
+        <Button size="compact-xs" variant="default" onClick={() => uploads.resume(id, true)}>
           {texts.uploads.replace}
         </Button>
       )}
-      {(state === 'failed' || state === 'stopped') && (
-        <Button size="compact-xs" variant="default" onClick={() => uploads.repeat(id, false)}>
-          {texts.uploads.retry}
+      {canRepeat && (
+        <Button size="compact-xs" variant="default" onClick={() => uploads.resume(id, false)}>
+          {state === 'paused' ? texts.uploads.resume : texts.app.retry}
         </Button>
       )}
-      {state === 'sending' && <Progress value={progress * 100} size="xs" className="upload-bar" aria-label={path} />}
+      {(state === 'cutting' || state === 'sending') && (
+        <Progress value={progress * 100} size="xs" className="upload-bar" aria-label={path} />
+      )}
     </li>
   );
 }
 
 function said({ state, progress, problem }: Upload, texts: Texts): string {
-  if (state === 'failed') return words(problem, texts);
-  if (state === 'exists') return texts.uploads.exists;
+  if (state === 'failed') return problem?.problem.status === 401 ? texts.uploads.logInEnded : words(problem, texts);
+  if (state === 'retrying') return `${words(problem, texts)} ${texts.uploads.retrying}`;
+  if (state === 'cutting') return texts.uploads.cutting(Math.floor(progress * 100));
   return state === 'sending' ? texts.uploads.sending(Math.floor(progress * 100)) : texts.uploads[state];
 }

@@ -62,6 +62,7 @@ export function words(error: unknown, texts: Texts): string {
     quota_exceeded: texts.problems.quota,
     rate_limited: texts.problems.rateLimited,
     overloaded: texts.problems.overloaded,
+    file_changed: texts.problems.fileChanged,
   };
   if (code in known) return known[code] as string;
   if (detail && texts.locale.startsWith('en')) return detail.charAt(0).toUpperCase() + detail.slice(1);

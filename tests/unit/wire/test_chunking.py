@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Iterator
+from hashlib import sha256
+from typing import Any
 
 import pytest
 from blake3 import blake3
+from fastcdc.const import TABLE
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -14,7 +18,18 @@ from lockstep_store.client.transfers.local_chunks import LocalFile
 from lockstep_store.wire.chunking import chunk_blocks, chunk_bytes
 from lockstep_store.wire.digest import EMPTY_DIGEST, Digest, chunk_digest
 from lockstep_store.wire.errors import BadDigest, BadRequest
-from lockstep_store.wire.manifest import AVERAGE_CHUNK_BYTES, MAX_CHUNK_BYTES, MIN_CHUNK_BYTES, Manifest
+from lockstep_store.wire.manifest import (
+    AVERAGE_CHUNK_BYTES,
+    MANIFEST_CONTEXT,
+    MAX_CHUNK_BYTES,
+    MIN_CHUNK_BYTES,
+    Manifest,
+)
+from tests import ROOT
+
+CONSOLE = ROOT / "console/src/transfer"
+SHARED = json.loads((CONSOLE / "chunking.cases.json").read_text("utf-8"))["cases"]
+"""The web console cuts by the same rules: its tests read this table, too."""
 
 
 def _content(size: int, seed: int = 7) -> bytes:
@@ -43,6 +58,29 @@ def test_blocks_of_any_size_are_cut_like_the_whole(size: int) -> None:
     assert sum(length for _, length in whole) == size
     assert all(length <= MAX_CHUNK_BYTES for _, length in whole)
     assert all(length >= MIN_CHUNK_BYTES for _, length in whole[:-1])
+
+
+@pytest.mark.parametrize("case", SHARED, ids=[case["name"] for case in SHARED])
+def test_the_cases_that_the_console_shares(case: dict[str, Any]) -> None:
+    """A browser that cut otherwise would send whole files, and no test of its own would show it."""
+    digests = (sha256(str(index).encode()).digest() for index in range(-(-case["mixed_bytes"] // 32)))
+    block = b"".join(digests)[: case["mixed_bytes"]] or b"\0"
+    data = (block * (case["bytes"] // len(block) + 1))[: case["bytes"]]
+    manifest = Manifest((chunk.digest, chunk.length) for chunk in chunk_bytes(data))
+    assert [length for _, length in manifest.chunks] == case["lengths"]
+    assert [str(digest) for digest, _ in manifest.chunks] == case["digests"]
+    assert str(manifest.digest) == case["digest"]
+
+
+def test_the_console_has_the_format_of_the_cluster() -> None:
+    """The sizes and FastCDC's table are part of format 1: with others, equal content would be cut otherwise."""
+    told = json.loads((CONSOLE / "chunking.json").read_text("utf-8"))
+    assert (told["smallest"], told["average"], told["largest"]) == (
+        MIN_CHUNK_BYTES,
+        AVERAGE_CHUNK_BYTES,
+        MAX_CHUNK_BYTES,
+    )
+    assert (told["context"], told["table"]) == (MANIFEST_CONTEXT, list(TABLE))
 
 
 @pytest.mark.parametrize("constant", [False, True])

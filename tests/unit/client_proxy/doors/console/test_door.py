@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from client_proxy.doors.console import ConsoleDoor
-from client_proxy.doors.console.door import PAGE_POLICY
+from client_proxy.doors.console.door import PAGE_POLICY, WORKER_POLICY
 from tests.fakes.wsgi import ask
 
 PAGE, SCRIPT = b"<!doctype html><title>Lockstep</title>", b"console.log(1)"
@@ -51,6 +51,19 @@ def test_the_policy_has_no_exception(built: ConsoleDoor) -> None:
         assert f"{name} {value}" in PAGE_POLICY
     assert headers["X-Content-Type-Options"] == "nosniff"
     assert headers["Cross-Origin-Opener-Policy"] == "same-origin"
+
+
+def test_only_the_worker_may_compile_webassembly(built: ConsoleDoor, tmp_path: Path) -> None:
+    """A worker has the policy of its own script. Neither policy allows code from text or from elsewhere."""
+    (tmp_path / "assets" / "worker-abc.js").write_bytes(SCRIPT)
+    policies = {
+        path: ask(built, "GET", f"/console/{path}").headers["Content-Security-Policy"]
+        for path in ("", "assets/index-abc.js", "assets/worker-abc.js", "assets/worker-none.js")
+    }
+    assert policies.pop("assets/worker-abc.js") == WORKER_POLICY
+    assert set(policies.values()) == {PAGE_POLICY}
+    assert "'unsafe" not in WORKER_POLICY
+    assert WORKER_POLICY.startswith("default-src 'none'; script-src 'self' 'wasm-unsafe-eval';")
 
 
 def test_files_are_compressed_for_browsers_that_can_read_it(built: ConsoleDoor) -> None:
