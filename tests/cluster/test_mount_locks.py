@@ -9,7 +9,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,6 +17,7 @@ import pytest
 
 from tests.cluster.cluster_harness import ClusterHarness
 from tests.cluster.mounts import Mounted, need_fuse, refusal, said, writable
+from tests.fakes.webdav import LOCK_BODY
 from tests.waiting import PATIENCE_SECONDS, wait_until
 
 pytestmark = pytest.mark.cluster
@@ -49,9 +50,9 @@ def _fuse() -> None:
 
 
 @pytest.fixture
-def machines(shared_cluster: ClusterHarness, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[list[Mounted]]:
+def machines(shared_cluster: ClusterHarness, tmp_path: Path) -> Iterator[list[Mounted]]:
     """Two machines with the same folder, in which there is a file `f`, through two proxies."""
-    bucket = f"locks-{request.node.name.removeprefix('test_')[:40].strip('_').replace('_', '-').rstrip('-')}"
+    bucket = "locks-" + tmp_path.name.strip("_").replace("_", "-").lower()
     with (
         writable(shared_cluster, tmp_path / "1", bucket, 1, "--wait", "0") as first,
         writable(shared_cluster, tmp_path / "2", bucket, 2, "--wait", "0") as second,
@@ -112,6 +113,50 @@ def test_a_lock_holds_everywhere_and_dies_with_its_program(
         lambda: shared_cluster.session().put(url, data=b"through the API", timeout=60).status_code == 200,
         what="the end of the lock at the other doors",
     )
+
+
+def _api(machine: Mounted, cluster: ClusterHarness, held: str) -> tuple[int, str]:
+    """Take the lock, or end the one that is `held`; the status, and what names the lock."""
+    url = f"{cluster.proxy_urls[0]}/api/v1/locks"
+    if held:
+        return cluster.session().delete(f"{url}/{held}", timeout=60).status_code, ""
+    body = {"paths": [f"{machine.bucket}/f"], "queue": False}
+    answer = cluster.session().post(url, json=body, timeout=60)
+    return answer.status_code, answer.json()["lock"]["id"] if answer.ok else ""
+
+
+def _webdav(machine: Mounted, cluster: ClusterHarness, held: str) -> tuple[int, str]:
+    url, session = f"{cluster.proxy_urls[0]}/dav/{machine.bucket}/f", cluster.session()
+    session.auth = (cluster.admin["username"], cluster.admin_key)
+    if held:
+        return session.request("UNLOCK", url, headers={"Lock-Token": held}, timeout=60).status_code, ""
+    answer = session.request("LOCK", url, data=LOCK_BODY.format(scope="exclusive", owner="ann"), timeout=60)
+    return answer.status_code, answer.headers.get("Lock-Token", "")
+
+
+@pytest.mark.parametrize("door", [_api, _webdav])
+def test_the_locks_of_other_doors_and_of_programs_exclude_each_other(
+    shared_cluster: ClusterHarness, machines: list[Mounted], door: Callable[..., tuple[int, str]]
+) -> None:
+    """One is refused while the other holds; who waits in a folder is granted when the other door's lock ends."""
+    first, second = machines
+    with _program(first.folder / "f") as program:
+        _holds(program)
+        assert door(second, shared_cluster, "")[0] == 423
+    status, lock = wait_until(
+        lambda: _if_granted(door(second, shared_cluster, "")), what="the lock of a program that was killed"
+    )
+    assert status == 200
+    with open(second.folder / "f", "r+b") as opened:
+        assert refusal(lambda: fcntl.flock(opened, TRY)) == errno.EAGAIN
+    with _program(second.folder / "f", "flock") as program:
+        wait_until(lambda: _clients(shared_cluster, first, "waiters"), what="a place in line")
+        assert door(second, shared_cluster, lock)[0] == 204
+        _holds(program)
+
+
+def _if_granted(answer: tuple[int, str]) -> tuple[int, str] | None:
+    return answer if answer[1] else None
 
 
 def _is_granted(descriptor: int, kind: str) -> bool:

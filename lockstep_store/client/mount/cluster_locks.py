@@ -118,7 +118,7 @@ class ClusterLocks:
         """Wake who waits; give back a lock that nobody wants any more."""
         with file.news:
             is_wanted = request.is_taken or file.asking > 0
-            if not is_wanted:
+            if not is_wanted and file.request is request:
                 file.request = None
             file.news.notify_all()
         if not is_wanted and not future.cancelled() and future.exception() is None:

@@ -116,7 +116,6 @@ class WorkingFile:
     def begin_with(self, base: FileVersion, pinned: PinnedFile) -> None:
         """Take over a version of the cluster, in place of what was here; what was written here is kept aside."""
         self._pinned = pinned
-        self.is_dirty = self.is_dirty and not self.is_blank
         kept = self.close()
         if kept is not None:
             log.warning("%s was changed by others; what was written here is in %s", self.path, kept)
@@ -188,7 +187,7 @@ class WorkingFile:
     def saved(self, version: FileVersion) -> None:
         """Note that the content is in the cluster."""
         self.base = version
-        self.is_dirty = False
+        self.is_dirty = self.is_blank = False
 
     def move(self, path: str, key: str) -> None:
         """Go under another name from now on."""
@@ -197,12 +196,12 @@ class WorkingFile:
             self._unsaved.note(self._spool, self._bucket, key)
 
     def close(self) -> Path | None:
-        """Forget the content; what was not saved is kept, and its place returned."""
+        """Forget the content; what was written and not saved is kept, and its place returned."""
         spool, self._spool = self._spool, None
         self._close_descriptor()
         if spool is None:
             return None
-        if self.is_dirty and not self.is_gone:
+        if self.is_dirty and not self.is_blank and not self.is_gone:
             return self._unsaved.keep(spool)
         self._unsaved.drop(spool)
         return None

@@ -141,7 +141,8 @@ class Workspace:
     def lock(self, file: WorkingFile, patience_seconds: float | None) -> None:
         """Have the file's lock, its current version, and the present names beside it (a database's journal).
 
-        The caller holds `file.guard`. `patience_seconds`: None is until the program gets a signal.
+        The caller holds `file.guard`. `patience_seconds`: None is until the program gets a signal. An empty new file is
+        saved: others open it to lock it, too.
         """
         self._lock(file, patience_seconds, with_folder=True)
 
@@ -358,6 +359,8 @@ class Workspace:
                 self._tree.doubt(file.path)
             if file.base is not None or self._exists(file.path):
                 self._take_current(file)
+            elif with_folder and file.is_blank:
+                self._tree.note(file.path, Entry(self._saver.save(file, release=False)))
         except BaseException:
             self._locks.release(file)
             raise

@@ -221,6 +221,23 @@ def test_a_lock_file_that_is_new_here_and_elsewhere_is_one(rig: MountRig) -> Non
     assert len(rig.server.core.history["files", "f"]) == 1
 
 
+def test_a_new_lock_file_is_saved_with_its_first_lock(rig: MountRig) -> None:
+    """Others see it, and are refused; who created it at the same moment leaves nothing behind."""
+    handle = rig.writing.create("/f", 0o644, os.O_WRONLY)
+    rig.writing.flock("/f", handle, TRY)
+    assert rig.server.core.content("f") == b""
+    assert len(_locked(rig)) == 1
+    rig.writing.flush("/f", handle)
+    rig.writing.release("/f", handle)
+    assert _locked(rig) == []
+    with rig.api.lock("g"):
+        refused = rig.writing.create("/g", 0o644, os.O_WRONLY)
+        assert _number(rig.writing.flock, "/g", refused, TRY) == errno.EAGAIN
+        rig.writing.flush("/g", refused)
+        rig.writing.release("/g", refused)
+    assert [path for path in rig.unsaved.folder.rglob("*") if path.is_file()] == []
+
+
 def test_a_file_that_others_removed_cannot_be_locked(rig: MountRig, handle: int) -> None:
     rig.api.delete("f")
     assert _number(rig.writing.flock, "/f", handle, TRY) == errno.ESTALE
