@@ -33,7 +33,7 @@ export function failure(status: number, body: unknown): Failure {
     holder: textOf(given.holder) || undefined,
     brokenBy: typeof given.broken_by === 'string' ? given.broken_by : undefined,
     mustChange: given.must_change === true || undefined,
-    digests: Array.isArray(given.digests) ? given.digests.filter((one) => typeof one === 'string') : undefined,
+    digests: digestsOf(given.facts),
     until: typeof given.until === 'number' ? given.until : undefined,
   });
 }
@@ -48,6 +48,12 @@ export function mayRepeat(error: unknown): boolean {
   if (!(error instanceof Failure)) return false;
   const { status } = error.problem;
   return status === 0 || status === 429 || status >= 500;
+}
+
+// A long list is only in the reply's `facts`, not beside its other members.
+function digestsOf(facts: unknown): string[] | undefined {
+  const digests = typeof facts === 'object' && facts !== null && 'digests' in facts ? facts.digests : undefined;
+  return Array.isArray(digests) ? digests.filter((one) => typeof one === 'string') : undefined;
 }
 
 function textOf(value: unknown): string {
