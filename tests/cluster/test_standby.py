@@ -82,8 +82,8 @@ def survive(cluster: ClusterHarness, traffic: Traffic, *, freeze: bool) -> float
     writes."""
     active = wait_for_both(cluster)["active"]
     traffic.allow(40)
-    since = time.monotonic()
     (cluster.pause if freeze else cluster.kill)("directory_server", active.id)
+    since = time.monotonic()
     seconds = seconds_until_writes(traffic, since)
     if freeze:
         cluster.resume("directory_server", active.id)
