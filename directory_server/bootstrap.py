@@ -107,7 +107,7 @@ class DirectoryServer:
         self.second_factors.end_sessions_without()
         self.programs = ProgramMembers(self.clock, authority)
         self.authorities = Authorities(self.clock, authority, self.programs)
-        self.enrolment = Enrolment(store, self.clock, authority, lambda: sealer().ring.text, settings.url)
+        self.enrolment = Enrolment(store, self.clock, authority, lambda: sealer().ring.text, self._all_urls)
         self._build_features(sealer)
         self._build_maintenance()
         self._build_files()
@@ -140,6 +140,9 @@ class DirectoryServer:
         self.repair = RepairPlanner(
             store, self.clock, self.membership, self.collector, settings.copies, settings.repair_grace_seconds
         )
+
+    def _all_urls(self) -> str:
+        return ",".join(dict.fromkeys([self._settings.url, *(url for url, _ in self.store.other_servers() if url)]))
 
     def _build_features(self, sealer: Callable[[], Sealer]) -> None:
         store, day = self.store, self._settings.lifecycle_day_seconds

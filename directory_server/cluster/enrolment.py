@@ -43,7 +43,8 @@ class _Invitation(msgspec.Struct):
 class Enrolment:
     """Issues join secrets and certificates.
 
-    `storage_keys` returns the key ring as JSON; `directory_url` is this directory's address for other machines.
+    `storage_keys` returns the key ring as JSON; `directory_url` the directory's address for other
+    machines; with standbys, those of all, separated by commas.
     """
 
     def __init__(
@@ -52,7 +53,7 @@ class Enrolment:
         clock: DirectoryClock,
         authority: CertificateAuthority,
         storage_keys: Callable[[], str],
-        directory_url: str,
+        directory_url: Callable[[], str],
     ) -> None:
         self._store = store
         self._clock = clock
@@ -83,7 +84,7 @@ class Enrolment:
         }
         self._store.write(lambda tx: tx.run(people.INSERT_JOIN_SECRET, **row))
         expires_at = self._clock.wall() + request.valid_seconds
-        return JoinSecretReply(secret, expires_at, self._authority.ca_pem, self._directory_url)
+        return JoinSecretReply(secret, expires_at, self._authority.ca_pem, self._directory_url())
 
     def enrol(self, request: EnrolRequest) -> EnrolReply:
         """Issue a certificate and a peer token to a new program, and the storage keys if it seals with them.
@@ -148,7 +149,7 @@ class Enrolment:
             cert_pem=self._authority.sign_request(csr_pem, role, id, hosts, is_renewal=is_renewal),
             peer_token=peer_token,
             storage_keys_json=storage_keys,
-            directory_url=self._directory_url,
+            directory_url=self._directory_url(),
             revoked_pem=self._authority.revocations().pem,
             links_pem=self._authority.keys.links_pem,
         )

@@ -11,7 +11,7 @@ from directory_server.maintenance.epochs import Epochs
 from directory_server.maintenance.recovery import Recovery
 from directory_server.metadata.statements import people
 from directory_server.metadata.store import MetadataStore
-from lockstep_store.wire.messages.cluster import DirectoryInfo
+from lockstep_store.wire.messages.cluster import DirectoryInfo, OtherDirectory
 
 LOW_BYTES = 128 << 20
 """Less free space than this is a problem: the log and a backup need room too."""
@@ -48,6 +48,7 @@ class DirectoryCondition:
             capacity_bytes=capacity,
             free_bytes=free,
             is_low=free is not None and free < LOW_BYTES,
+            others=[OtherDirectory(url, seconds) for url, seconds in self._store.other_servers()],
         )
         with self._store.read() as reader:
             backup = people.read_setting(reader, LAST_BACKUP_SETTING)

@@ -151,6 +151,13 @@ class MetadataStore(ABC):
     def confirm_active(self) -> None:  # noqa: B027 - likewise
         """Raise StandingBy unless this directory server used the metadata at some moment after the call began."""
 
+    def other_servers(self) -> list[tuple[str, float]]:
+        """Return the address of each directory server that stands by, and the seconds since it showed that it works.
+
+        One that has not ended in good order is among them for a day.
+        """
+        return []
+
     def check_some(self) -> float:
         """For a background job: verify a small part of the stored data; return seconds until the next call.
 

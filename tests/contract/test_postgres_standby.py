@@ -77,6 +77,13 @@ def test_a_standby_waits_as_long_as_the_active_one_works(
         store.check_some()
         assert not turn_after(standby, clock, 1.0)
     assert (standby.active, standby.problem) == (ACTIVE, "")
+    store.check_some()
+    ((url, seconds),) = store.other_servers()
+    assert url == STANDBY
+    assert 0 <= seconds < 60
+    standby.close()
+    store.check_some()
+    assert store.other_servers() == []
     put(store, "a")
     assert names(store) == ["a"]
 
@@ -219,6 +226,22 @@ def test_a_directory_alone_says_what_is_wrong_instead(
     store = open_store(own_url=ACTIVE)
     monkeypatch.setattr(store, "_confirmed_at", store._confirmed_at - 60.0)  # type: ignore[attr-defined]
     store.demand_active()
+
+
+def test_one_that_died_is_known_until_it_comes_back(
+    open_store: Callable[..., MetadataStore], standby: StandbyDatabase, address: str
+) -> None:
+    from directory_server.metadata.engines.postgres.standby import StandbyDatabase
+
+    store = open_store(own_url=ACTIVE)
+    standby.is_my_turn()
+    standby._presence._drop()
+    store.check_some()
+    assert [url for url, _ in store.other_servers()] == [STANDBY]
+    with closing(StandbyDatabase(address, STANDBY)) as again:
+        again.is_my_turn()
+        store.check_some()
+        assert [url for url, _ in store.other_servers()] == [STANDBY]
 
 
 def test_three_servers_one_turn(

@@ -10,7 +10,7 @@ import { Failed } from '../shell/Failed';
 import { PageHead } from '../shell/PageHead';
 import { useTexts, words } from '../texts';
 import { Backup, Check } from './Maintenance';
-import { type Cluster, levelOf, type Problem, problemsOf } from './problems';
+import { type Cluster, levelOf, type Problem, problemsOf, STANDBY_SILENT_SECONDS } from './problems';
 import { Certificates, Proxies } from './Programs';
 import { Repair } from './Repair';
 import { said } from './said';
@@ -121,5 +121,7 @@ function Numbers({ cluster }: { cluster: Cluster }) {
   if (directory?.free_bytes != null && directory.capacity_bytes != null) {
     facts.push([own.facts.disk, own.free(sizeText(directory.free_bytes, locale), sizeText(directory.capacity_bytes, locale))]);
   }
+  const standbys = (directory?.others ?? []).filter((one) => one.seconds_since_seen <= STANDBY_SILENT_SECONDS);
+  if (standbys.length > 0) facts.push([own.facts.standbys, standbys.map((one) => one.url).join(', ')]);
   return <FactList facts={facts} />;
 }

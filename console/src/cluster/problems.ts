@@ -15,6 +15,7 @@ export interface Problem {
 }
 
 const BACKUP_LATE_SECONDS = 60;
+export const STANDBY_SILENT_SECONDS = 10;
 
 /** Everything that is wrong, the worst first. `refusal`: why the directory did not describe the cluster. */
 export function problemsOf(proxy: Schemas['Health'] | undefined, cluster: Cluster | undefined, refusal = ''): Problem[] {
@@ -49,6 +50,9 @@ function* ofDirectory(info: Cluster['directory'] | undefined, refusal: string): 
   if (!info) return;
   if (info.writable === false) yield atRisk('directoryCannotWrite', (info.problems ?? []).join('; '));
   else if (info.is_low) yield degraded('directoryLow', info.free_bytes ?? 0);
+  for (const { url, seconds_since_seen: silent } of info.others ?? []) {
+    if (silent > STANDBY_SILENT_SECONDS) yield degraded('standbySilent', url, silent);
+  }
   if (info.restored_at != null) yield degraded('restored', info.restored_at);
   if ((info.backup_seconds ?? 0) > BACKUP_LATE_SECONDS) yield degraded('backupLate', info.backup_seconds ?? 0);
 }

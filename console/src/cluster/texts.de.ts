@@ -25,6 +25,10 @@ export const de: ClusterTexts = {
       'Sehen Sie nach Platte und Log. Lesen geht weiter, und er versucht es von selbst wieder.',
     ],
     directoryLow: (free) => [`Die Platte des Directory-Servers hat nur noch ${size(free)} frei.`, 'Schaffen Sie dort Platz.'],
+    standbySilent: (url, seconds) => [
+      `Vom Directory-Server unter ${url} kam seit ${lasts(seconds)} kein Lebenszeichen.`,
+      'Starten Sie ihn, damit er übernehmen kann.',
+    ],
     restored: (at) => [
       `Seit der Wiederherstellung am ${time(at)} gibt es kein Backup; älteren fehlt, was folgte.`,
       'Machen Sie ein Backup.',
@@ -96,6 +100,7 @@ export const de: ClusterTexts = {
     uptime: 'Directory läuft seit',
     version: 'Version',
     disk: 'Freier Platz des Directorys',
+    standbys: 'In Bereitschaft',
   },
   free: (free, all) => `${free} von ${all}`,
   lasts: dative,

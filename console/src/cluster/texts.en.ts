@@ -22,6 +22,10 @@ export const en = {
       'Look at its disk and its log. Reads go on, and it tries again by itself.',
     ],
     directoryLow: (free: number) => [`The directory server has only ${size(free)} left on its disk.`, 'Free space there.'],
+    standbySilent: (url: string, seconds: number) => [
+      `The directory server at ${url} has not been seen for ${lasts(seconds)}.`,
+      'Start it, so that it can take over.',
+    ],
     restored: (at: number) => [
       `No backup has been made since the directory was restored on ${time(at)}; earlier ones lack what followed.`,
       'Make a backup.',
@@ -93,6 +97,7 @@ export const en = {
     uptime: 'Directory up for',
     version: 'Version',
     disk: 'Directory’s free space',
+    standbys: 'Standing by',
   },
   free: (free: string, all: string) => `${free} of ${all}`,
   lasts,

@@ -120,7 +120,7 @@ def join(app: App, token: str, program_id: str | None, certs: Path, key_passphra
         protection,
         reply.links_pem,
     )
-    if only_here(reply.directory_url):
+    if any(only_here(url) for url in reply.directory_url.split(",")):
         app.note(
             f"warning: the cluster's address of its directory server is {reply.directory_url}, which works on that "
             "machine only; on another machine give --directory its network address"

@@ -12,7 +12,14 @@ from typing import Any
 from lockstep_store.client.api.answers import label
 from lockstep_store.client.text.authorities import rotation_lines
 from lockstep_store.client.text.formatting import WIDTH, counted, duration, safe, size, table, when
-from lockstep_store.client.text.problems import StatusProblem, is_leaving, level_of, problems_of, problems_of_server
+from lockstep_store.client.text.problems import (
+    STANDBY_SILENT_SECONDS,
+    StatusProblem,
+    is_leaving,
+    level_of,
+    problems_of,
+    problems_of_server,
+)
 from lockstep_store.client.text.storage_keys import old_storage_key_lines
 from lockstep_store.wire.messages.cluster import (
     ClusterReply,
@@ -73,15 +80,19 @@ def _problem_line(one: StatusProblem) -> str:
 
 
 def directory_lines(info: DirectoryInfo | None) -> list[str]:
-    """The directory's disk and backup, where the person may know them."""
-    if info is None or info.capacity_bytes is None or info.free_bytes is None:
+    """The directory's standbys, disk and backup, where the person may know them."""
+    if info is None:
         return []
+    standbys = [safe(one.url) for one in info.others if one.seconds_since_seen <= STANDBY_SILENT_SECONDS]
+    lines = [f"standing by: {', '.join(standbys)}"] if standbys else []
+    if info.capacity_bytes is None or info.free_bytes is None:
+        return lines
     followed = "no continuous backup has asked for changes since the start"
     if info.backup_seconds is not None:
         behind = counted(info.backup_behind, "change")
         followed = f"continuous backup {behind} behind, {duration(info.backup_seconds)} ago"
     backup = "no whole backup" if info.last_backup_at is None else f"newest backup of {when(info.last_backup_at)}"
-    return [f"its disk: {size(info.free_bytes)} free of {size(info.capacity_bytes)}; {backup}; {followed}"]
+    return [*lines, f"its disk: {size(info.free_bytes)} free of {size(info.capacity_bytes)}; {backup}; {followed}"]
 
 
 def rate_limit_lines(facts: Mapping[str, Any]) -> list[str]:

@@ -18,6 +18,8 @@ from lockstep_store.wire.messages.programs import ProxyInfo
 
 Level = Literal["healthy", "degraded", "at_risk"]
 BACKUP_LATE_SECONDS = 60.0
+STANDBY_SILENT_SECONDS = 10.0
+"""A standby shows that it works twice a second."""
 
 
 class StatusProblem(msgspec.Struct):
@@ -74,6 +76,10 @@ def _of_directory(info: DirectoryInfo | None, refusal: str) -> Iterator[StatusPr
     elif info.is_low:
         left = f"has only {size(info.free_bytes or 0)} left on its disk"
         yield StatusProblem("degraded", name, left, "free space there before it can no longer write")
+    for one in info.others:
+        if one.seconds_since_seen > STANDBY_SILENT_SECONDS:
+            silent = f"has not been seen for {duration(one.seconds_since_seen)}"
+            yield StatusProblem("degraded", f"directory server {one.url}", silent, "start it, so that it can take over")
     if info.restored_at is not None:
         lacks = (
             f"has no backup since it was restored on {when(info.restored_at)}; redo records do not continue older ones"

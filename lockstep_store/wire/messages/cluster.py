@@ -78,6 +78,13 @@ class RepairInfo(Message):
     """Ids of file servers that do not answer but whose copies still count. Repair begins after their grace period."""
 
 
+class OtherDirectory(Message):
+    """A directory server beside the active one. One that has not ended in good order stays in the list for a day."""
+
+    url: str
+    seconds_since_seen: float
+
+
 class DirectoryInfo(Message):
     """How the directory server is. Only administrators get more than `writable`."""
 
@@ -98,6 +105,8 @@ class DirectoryInfo(Message):
     """When the newest whole backup was made; None if none was since the last restore."""
     restored_at: float | None = None
     """When the metadata was restored, if there is no newer backup."""
+    others: list[OtherDirectory] = []
+    """The directory servers that stand by, or should."""
 
 
 class ClusterReply(Message):

@@ -23,6 +23,7 @@ _PREPARE = (
     " seen timestamptz NOT NULL)",
     "DELETE FROM lockstep_presence WHERE seen < clock_timestamp() - interval '1 day'",
 )
+_FORGET_EARLIER = "DELETE FROM lockstep_presence WHERE url = %s AND run <> %s"
 _BEAT = (
     "INSERT INTO lockstep_presence AS p VALUES (%s, %s, 1, clock_timestamp())"
     " ON CONFLICT (run) DO UPDATE SET beat = p.beat + 1, seen = clock_timestamp()"
@@ -31,10 +32,11 @@ _HOLDER = (
     "FROM pg_locks WHERE locktype = 'advisory' AND classid = 0 AND objid = %s AND objsubid = 1"
     " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
 )
+_OTHERS = "FROM lockstep_presence o WHERE o.run NOT IN (%s, d.token) ORDER BY o.url, o.run"
 _LOOK = (
     "SELECT d.token, p.url, p.beat, EXISTS (SELECT " + _HOLDER + "),"  # noqa: S608 - our own words
-    " ARRAY(SELECT o.url FROM lockstep_presence o WHERE o.run NOT IN (%s, d.token)"
-    " AND o.seen > clock_timestamp() - interval '5 s' ORDER BY o.url)"
+    " ARRAY(SELECT o.url " + _OTHERS + "),"
+    " ARRAY(SELECT extract(epoch FROM clock_timestamp() - o.seen)::float8 " + _OTHERS + ")"
     " FROM lockstep_directory d LEFT JOIN lockstep_presence p ON p.run = d.token"
 )
 _END_SESSION = (
@@ -55,8 +57,8 @@ class Seen:
     """Changes every second while it works; None without a row."""
     is_locked: bool
     """Whether a session holds the lock."""
-    others: list[str]
-    """The addresses of further directory servers, without the one that asks."""
+    others: list[tuple[str, float]]
+    """Further directory servers, without the one that asks: the address, and the seconds since the row changed."""
 
 
 class Presence:
@@ -83,8 +85,11 @@ class Presence:
 
     def _beat(self, connection: Connection) -> Seen:
         connection.execute(_BEAT, (self._run, self._address))
-        row = connection.execute(_LOOK, (CLAIM, self._run)).fetchone()
-        return Seen("", "", None, is_locked=False, others=[]) if row is None else Seen(*row)
+        row = connection.execute(_LOOK, (CLAIM, self._run, self._run)).fetchone()
+        if row is None:
+            return Seen("", "", None, is_locked=False, others=[])
+        active, url, beat, is_locked, urls, seconds = row
+        return Seen(active, url, beat, is_locked, list(zip(urls, seconds, strict=True)))
 
     def end_session(self, seen: Seen) -> None:
         """End the session that holds the lock, if the active server's row is still as it was seen."""
@@ -103,6 +108,7 @@ class Presence:
             try:
                 for statement in _PREPARE:
                     connection.execute(statement)
+                connection.execute(_FORGET_EARLIER, (self._address, self._run))
             except BaseException:
                 connection.close()
                 raise

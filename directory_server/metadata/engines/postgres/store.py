@@ -67,7 +67,7 @@ class PostgresStore(MetadataStore):
         self._writer: Writer | None = None
         self._closed = False
         self._presence = Presence(url, self._token, own_url)
-        self._standbys: list[str] = []
+        self._others: list[tuple[str, float]] = []
         self._open(time.monotonic() + start_seconds)
         self._readers = ConnectionPool(url, self._begin_snapshot)
         self._group = GroupCommit(self._transaction)
@@ -77,7 +77,7 @@ class PostgresStore(MetadataStore):
             self._writer = new_writer(self._url, self._token, lambda: bring_up_to_date(self._url), deadline)
             self._writer.connection.execute(COUNT_COMMIT)
             self._confirmed_at = time.monotonic()
-            self._standbys = self._presence.beat().others
+            self._others = self._presence.beat().others
         except psycopg.Error as error:
             self._drop_writer()
             raise SetupError(
@@ -97,12 +97,15 @@ class PostgresStore(MetadataStore):
     def demand_active(self) -> None:
         self._raise_if_replaced()
         away = time.monotonic() - self._confirmed_at
-        if self._standbys and away > LOST_SECONDS:
+        if away > LOST_SECONDS and any(seconds < LOST_SECONDS for _, seconds in self._others):
             raise StandingBy(f"PostgreSQL cannot be reached for {away:.0f} s: another directory server may be active")
 
     def confirm_active(self) -> None:
         with self.read():
             pass
+
+    def other_servers(self) -> list[tuple[str, float]]:
+        return self._others
 
     def check_some(self) -> float:
         """Tell the others that this directory server is active, find out whether one of them has taken over, and learn
@@ -116,7 +119,7 @@ class PostgresStore(MetadataStore):
             self._replaced = self._replaced or Replaced()
             self.on_replaced()
             return BEAT_SECONDS
-        self._confirmed_at, self._standbys = asked_at, seen.others
+        self._confirmed_at, self._others = asked_at, seen.others
         if self._in_doubt is not None or not seen.is_locked:
             with suppress(LockstepError):
                 self.write(lambda tx: None)  # takes the lock back, before somebody else takes it

@@ -13,7 +13,14 @@ import pytest
 from lockstep_store.client.text import problems
 from lockstep_store.client.text.cluster import cluster_text, problems_text
 from lockstep_store.client.text.problems import StatusProblem, level_of, problems_of
-from lockstep_store.wire.messages.cluster import ClusterReply, DirectoryInfo, FileServerInfo, Health, RepairInfo
+from lockstep_store.wire.messages.cluster import (
+    ClusterReply,
+    DirectoryInfo,
+    FileServerInfo,
+    Health,
+    OtherDirectory,
+    RepairInfo,
+)
 from lockstep_store.wire.messages.programs import ProxyInfo
 from lockstep_store.wire.messages.recovery import RecoveryInfo
 from lockstep_store.wire.messages.storage_keys import StorageKeyInfo
@@ -65,6 +72,10 @@ def test_a_healthy_cluster_at_work_has_no_problem() -> None:
     assert "no whole backup; continuous backup 0 changes behind" in " ".join(cluster_text(reply).split())
     info.last_backup_at = 86400.0 * 30
     assert "newest backup of 1970-01-31" in " ".join(cluster_text(reply).split())
+    assert "standing by" not in cluster_text(reply)
+    info.others = [OtherDirectory("https://second:5050", 0.4), OtherDirectory("https://third:5050", 0.1)]
+    assert problems_of(GOOD, reply) == []
+    assert "standing by: https://second:5050, https://third:5050" in " ".join(cluster_text(reply).split())
 
 
 @pytest.mark.parametrize(

@@ -178,6 +178,14 @@ def test_the_directory_reports_its_condition(directory: Directory, monkeypatch: 
     assert 0 < info.free_bytes <= info.capacity_bytes
     assert reported(ann) == cm.DirectoryInfo(writable=True)
 
+    assert info.others == []
+    with monkeypatch.context() as patch:
+        patch.setattr(type(directory.store), "other_servers", lambda store: [("https://second:5050", 0.5)])
+        assert reported(directory.admin).others == [cm.OtherDirectory("https://second:5050", 0.5)]
+        assert reported(ann) == cm.DirectoryInfo(writable=True)
+        invited = directory.call(cm.JOIN_SECRET, cm.JoinSecretRequest(directory.admin))
+        assert invited.directory_url.endswith(",https://second:5050")
+
     place = directory.call(redo.FOLLOW_REDO, redo.FollowRequest(directory.admin, redo.RedoPlace())).newest
     directory.time.advance(7.0)
     behind = reported(directory.admin)
