@@ -18,7 +18,7 @@ WAIT_SECONDS = 5
 TRUSTED_SECONDS = 8.0
 """How long a request's reply keeps the tree trusted, from when the request was sent: the longest time for which a
 change stays unseen, when the network swallows everything."""
-GATHER_SECONDS = 0.05
+GATHER_SECONDS = 0.1
 """How long changes gather after a reply with some. Asked again at once, a program that saves a thousand files would
 cause a thousand such requests, which cost this machine and the cluster more than the saves."""
 FIRST_PAUSE_SECONDS = 0.2
