@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
@@ -52,7 +52,8 @@ def serve(settings: Settings) -> None:
         store = _stand_by(settings, protection, partial(take, start_seconds=0.0))
     authority, identity = _identify(settings, protection)
     say_where_keys_are(identity.storage_keys_file, settings.data, is_protected=protection is not None)
-    server = DirectoryServer(settings, store, authority, identity.storage_keys_file, clock)
+    with _showing_life(store):
+        server = DirectoryServer(settings, store, authority, identity.storage_keys_file, clock)
     store.on_replaced = _start_again
     renewal = CertificateRenewal(identity, _nobody_to_ask)
     server.add_job(BackgroundJob("certificate", renewal.step))
@@ -74,6 +75,16 @@ def serve(settings: Settings) -> None:
         on_stopping=server.answer_waiting,
         on_stop=server.stop,
     )
+
+
+@contextmanager
+def _showing_life(store: MetadataStore) -> Iterator[None]:
+    """Check the metadata meanwhile, as the server does later: others take over from one that seems to hang."""
+    checking = BackgroundJob("metadata check", store.check_some).start()
+    try:
+        yield
+    finally:
+        checking.stop()
 
 
 def _identify(settings: Settings, protection: KeyProtection | None) -> tuple[CertificateAuthority, Identity]:

@@ -15,7 +15,7 @@ from lockstep_store.runtime.http.api import Api, Environ, StartResponse, problem
 from lockstep_store.runtime.http.service import Service, end_process
 from lockstep_store.runtime.tls.identity import Identity
 from lockstep_store.runtime.tracing import log, start_request
-from lockstep_store.wire.errors import StandingBy
+from lockstep_store.wire.errors import SetupError, StandingBy
 from lockstep_store.wire.messages.cluster import Health
 
 LOOK_SECONDS = 0.5
@@ -44,6 +44,8 @@ class Standby:
         self._identity = identity
         self._turn = turn
         self._started = time.monotonic()
+        self._refusal = ""
+        """Why the last try to take over failed; empty if none has."""
         self._pages = Api("directory_server", settings.id)
         self._pages.health = self._health
 
@@ -77,10 +79,17 @@ class Standby:
 
     def _taken(self, take: Callable[[], MetadataStore]) -> MetadataStore | None:
         if not self._turn.is_my_turn():
+            self._refusal = ""
             return None
         try:
             return take()
         except InUse:  # a third one was faster
+            return None
+        except SetupError as error:
+            # PostgreSQL may have stopped at this moment; if it is something else, the next try says so again.
+            if str(error) != self._refusal:
+                log.warning("could not take over: %s", error)
+            self._refusal = str(error)
             return None
 
     def wsgi(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
@@ -97,12 +106,13 @@ class Standby:
         return f"{self._turn.active} is active" if self._turn.active else "which one is active is not known"
 
     def _health(self) -> Health:
+        problem = self._turn.problem or self._refusal
         return Health(
             program="directory_server",
             id=self._settings.id,
             version=program_version(),
-            healthy=not self._turn.problem,
-            problems=[self._turn.problem] if self._turn.problem else [],
+            healthy=not problem,
+            problems=[problem] if problem else [],
             uptime_seconds=time.monotonic() - self._started,
             pid=os.getpid(),
             facts={"standing_by": True, "active": self._turn.active},

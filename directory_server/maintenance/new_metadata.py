@@ -1,4 +1,4 @@
-"""Allows empty metadata only for a new cluster, or when an administrator asks for it.
+"""Allows empty metadata only for a new cluster, or when asked for, and a used database only with its cluster's keys.
 
 An unmounted disk or a mistyped folder looks like a first start. A directory that started empty would know no file, and
 file servers collect what the directory does not know. An authority in certs/ shows that the cluster exists already.
@@ -16,13 +16,23 @@ from lockstep_store.wire.errors import SetupError
 
 
 def check_new_metadata(metadata: Path | Database, certs: Path, *, asked_for: bool, wall: Callable[[], float]) -> None:
-    """Raise SetupError if there is no metadata although certs/ has an authority. Call before opening the metadata.
+    """Raise SetupError if there is no metadata although certs/ has an authority, or none for a cluster's database.
+
+    Call before opening the metadata.
 
     With `asked_for` the directory starts as if restored from an empty backup: it issues no number twice and keeps what
     file servers have. If the cluster's directory never ran, there is nothing to keep.
     """
+    if not (certs / "authority").exists():
+        if not isinstance(metadata, Path) and metadata.has_accounts():
+            raise SetupError(
+                f"{metadata} has the metadata of an existing cluster, but {certs} has no authority; a directory with "
+                "one of its own could talk to none of the cluster's programs. Copy the folder of --certs of the "
+                "directory server that has used the database (docs/postgresql.md), or correct --certs or --metadata"
+            )
+        return
     is_there = has_metadata(metadata) if isinstance(metadata, Path) else not metadata.is_empty()
-    if is_there or not (certs / "authority").exists():
+    if is_there:
         return
     place = metadata.parent if isinstance(metadata, Path) else metadata
     if not asked_for:

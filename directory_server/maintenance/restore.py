@@ -42,6 +42,10 @@ class Database(Protocol):
         """Whether there is no metadata in it."""
         ...
 
+    def has_accounts(self) -> bool:
+        """Whether a cluster uses the metadata."""
+        ...
+
     def changing(self) -> AbstractContextManager[StoppedMetadata]:
         """Run a transaction without redo records. Raises SetupError while a directory uses the database."""
         ...

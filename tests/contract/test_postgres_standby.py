@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -12,9 +13,10 @@ import pytest
 from directory_server.metadata.store import InUse, MetadataStore
 from lockstep_store.wire.errors import StandingBy
 from tests.contract.store_rows import address_file, names, put
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE_SECONDS, wait_until
 
 if TYPE_CHECKING:
+    from directory_server.metadata.engines.postgres.presence import Seen
     from directory_server.metadata.engines.postgres.standby import StandbyDatabase
     from tests.fakes.postgres_server import PostgresServer
 
@@ -242,6 +244,45 @@ def test_one_that_died_is_known_until_it_comes_back(
         again.is_my_turn()
         store.check_some()
         assert [url for url, _ in store.other_servers()] == [STANDBY]
+
+
+def test_nobody_takes_over_because_postgresql_hung(
+    open_store: Callable[..., MetadataStore], standby: StandbyDatabase, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The active server could not show that it works in that time."""
+    store = open_store(own_url=ACTIVE)
+    assert not standby.is_my_turn()
+    beat = standby._presence.beat
+
+    def late() -> Seen:
+        clock.now += 60.0
+        return beat()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(standby._presence, "beat", late)
+        assert not standby.is_my_turn()
+    assert not turn_after(standby, clock, 1.0)
+    put(store, "a")
+    assert standby.active == ACTIVE
+
+
+def test_one_that_takes_over_slowly_is_left_alone(
+    open_store: Callable[..., MetadataStore], standby: StandbyDatabase, clock: Clock, address: str
+) -> None:
+    """It may have to bring the metadata up to date first, and shows no sign of life meanwhile."""
+    from directory_server.metadata.engines.postgres.writer import new_writer
+
+    put(open_store(own_url=ACTIVE), "a")
+    assert not standby.is_my_turn()
+    end_session(address)
+
+    def prepare() -> None:
+        for _ in range(4):
+            assert not turn_after(standby, clock, 5.0)
+
+    writer = new_writer(address, "token of a third one", prepare, time.monotonic() + PATIENCE_SECONDS)
+    with closing(writer.connection):
+        assert writer.commits() > 0
 
 
 def test_three_servers_one_turn(

@@ -21,6 +21,8 @@ from directory_server.metadata.schema import join_secret
 from directory_server.metadata.statement import Statement
 from directory_server.metadata.statements import redo
 from directory_server.metadata.store import ConstraintBroken, MetadataStore, Tx
+from directory_server.people.accounts import insert_account
+from directory_server.people.passwords import NOBODY
 from lockstep_store.wire.content_types import FOUND_TYPE, known_endings
 from lockstep_store.wire.errors import BadRequest, Conflict, SetupError, StorageFormatError, Unavailable, Undecided
 from tests.contract.store_rows import GET, PUT, address_file, journal, names, put
@@ -420,6 +422,22 @@ def test_an_older_database_is_accepted(
     assert after.sequence > before.sequence + CURSOR_JUMP
     with pytest.raises(SetupError, match="another directory server"):
         accept_older_database(StoppedDatabase(address))
+
+
+def test_the_database_of_a_cluster_is_refused_without_its_authority(
+    open_store: Callable[..., MetadataStore], address: str, tmp_path: Path
+) -> None:
+    """A new authority would be strange to every program. A first start that was interrupted can be repeated."""
+    from directory_server.metadata.engines.postgres.stopped import StoppedDatabase
+
+    database, certs = StoppedDatabase(address), tmp_path / "certs"
+    store = open_store()
+    check_new_metadata(database, certs, asked_for=False, wall=lambda: 0.0)
+    store.write(lambda tx: insert_account(tx, "ann", NOBODY, admin=True, at=0.0))
+    with pytest.raises(SetupError, match="has no authority"):
+        check_new_metadata(database, certs, asked_for=False, wall=lambda: 0.0)
+    (certs / "authority").mkdir(parents=True)
+    check_new_metadata(database, certs, asked_for=False, wall=lambda: 0.0)
 
 
 def test_an_empty_database_of_a_known_cluster_is_refused_unless_asked_for(

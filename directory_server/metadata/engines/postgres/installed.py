@@ -52,6 +52,11 @@ def is_empty(connection: Connection) -> bool:
     return not _first(connection, "SELECT commits FROM lockstep_directory")
 
 
+def has_accounts(connection: Connection) -> bool:
+    """Whether a cluster uses the metadata: its first directory server made the first account. Raises psycopg.Error."""
+    return bool(_first(connection, "SELECT true FROM account LIMIT 1"))
+
+
 def bring_up_to_date(url: str) -> None:
     """Make what the database lacks. Safe to repeat. Raises psycopg.Error.
 

@@ -39,8 +39,11 @@ class StandbyDatabase:
 
     def is_my_turn(self) -> bool:
         """Look at the active server, as often as every `STEP_SECONDS`; return whether to try to take over now."""
+        asked_at = self._monotonic()
         try:
             seen = self._presence.beat()
+            if self._monotonic() - asked_at >= ENDED_SECONDS:
+                self._last = None  # PostgreSQL hung, so the active server could not show anything either
             silent = self._silent_for(seen)
             self.problem = ""
             if seen.beat is None:

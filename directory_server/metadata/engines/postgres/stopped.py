@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import secrets
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from typing import Any
 
@@ -14,7 +14,7 @@ from sqlalchemy import Table
 
 from directory_server.metadata.engines.postgres.connections import Connection, shown
 from directory_server.metadata.engines.postgres.errors import first_line
-from directory_server.metadata.engines.postgres.installed import COUNT_COMMIT, bring_up_to_date, is_empty
+from directory_server.metadata.engines.postgres.installed import COUNT_COMMIT, bring_up_to_date, has_accounts, is_empty
 from directory_server.metadata.engines.postgres.redo import MAKE_TABLE, recorded_tables
 from directory_server.metadata.engines.postgres.writer import new_writer, patient_connection
 from directory_server.metadata.store import Row
@@ -35,8 +35,15 @@ class StoppedDatabase:
 
     def is_empty(self) -> bool:
         """Whether there is no metadata. Waits for a server that starts; SetupError if it cannot be reached."""
+        return self._ask(is_empty)
+
+    def has_accounts(self) -> bool:
+        """Whether a cluster uses the metadata. Waits, and raises, as above."""
+        return self._ask(has_accounts)
+
+    def _ask(self, question: Callable[[Connection], bool]) -> bool:
         with _usable(self), closing(patient_connection(self._url, time.monotonic() + WAIT_SECONDS)) as connection:
-            return is_empty(connection)
+            return question(connection)
 
     @contextmanager
     def changing(self) -> Iterator[StoppedTransaction]:

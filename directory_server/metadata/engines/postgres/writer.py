@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 import psycopg
 from psycopg.pq import TransactionStatus
@@ -102,12 +103,20 @@ def new_writer(url: str, token: str, prepare: Callable[[], None], deadline: floa
         url, deadline, "another directory server uses this database; stop it, or name another database"
     )
     try:
+        # Before what may take long: nobody is to mistake this for the server before, and end it as one that hangs.
+        _claim(connection, token)
         prepare()
-        connection.execute("UPDATE lockstep_directory SET token = %s", (token,))
+        _claim(connection, token)
     except BaseException:
         connection.close()
         raise
     return Writer(connection, token)
+
+
+def _claim(connection: Connection, token: str) -> None:
+    """Be the directory server that may commit, from now on the only one. In a new database, nobody can be yet."""
+    with suppress(psycopg.errors.UndefinedTable):
+        connection.execute("UPDATE lockstep_directory SET token = %s", (token,))
 
 
 def reopened_writer(url: str, token: str, deadline: float) -> Writer:
