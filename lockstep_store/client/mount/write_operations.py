@@ -13,7 +13,7 @@ from lockstep_store.client.api.calls import ApiCalls
 from lockstep_store.client.mount.attributes import PLAIN_MODE, kept_mode, mode_of
 from lockstep_store.client.mount.contents import Contents, PinnedFile
 from lockstep_store.client.mount.errnos import refusal
-from lockstep_store.client.mount.operations import Listed, ReadOperations, answering, listed, relative_path
+from lockstep_store.client.mount.operations import Listed, Opened, ReadOperations, answering, listed, relative_path
 from lockstep_store.client.mount.program_locks import ProgramLocks
 from lockstep_store.client.mount.range_locks import END, RangeLock
 from lockstep_store.client.mount.space import Space
@@ -49,6 +49,8 @@ class WriteOperations(ReadOperations):
         self._api = api
         self._bucket = bucket
         self._calls = calls
+        self._before_lock: dict[int, Opened] = {}
+        """What a handle had open before its first lock: another thread may still read it."""
 
     @answering
     def getattr(self, path: str, handle: int | None = None) -> dict[str, int]:
@@ -124,8 +126,9 @@ class WriteOperations(ReadOperations):
     @answering
     def release(self, path: str, handle: int) -> int:
         opened = self._drop(handle)
-        if isinstance(opened, SpoolReader):
-            opened.close()
+        for one in (opened, self._before_lock.pop(handle, None)):
+            if isinstance(one, SpoolReader):
+                one.close()
         if isinstance(opened, OpenedFile):
             self._locks.forget(opened, handle)
             self._workspace.close(opened)
@@ -215,9 +218,11 @@ class WriteOperations(ReadOperations):
         """A program's lock on a range. `wanted`: a `struct flock`, in which F_GETLK is answered."""
         start, end = wanted.l_start, wanted.l_start + wanted.l_len if wanted.l_len else END
         if wanted.l_type == fcntl.F_UNLCK:
+            # Closing any of its descriptors ends a program's locks on a file, also one that was never locked itself.
             closed = self._handle(handle)
-            if isinstance(closed, OpenedFile):
-                self._locks.release(closed.file, closed.file.fcntl_locks, owner, start, end)
+            file = closed.file if isinstance(closed, OpenedFile) else self._workspace.find(relative_path(path))
+            if file is not None:
+                self._locks.release(file, file.fcntl_locks, owner, start, end)
             return 0
         opened = self._lockable(path, handle)
         lock = RangeLock(owner, start, end, wanted.l_type == fcntl.F_WRLCK, wanted.l_pid)
@@ -245,10 +250,14 @@ class WriteOperations(ReadOperations):
             raise refusal(errno.ESTALE)
         joined = self._workspace.open(relative_path(path))
         with self._guard:
-            self._open[handle] = joined
-        if isinstance(opened, SpoolReader):
-            opened.close()
-        return joined
+            current = self._open[handle]
+            if current is opened:
+                self._open[handle] = joined
+                self._before_lock[handle] = opened
+                return joined
+        self._workspace.close(joined)  # another thread of the program was faster
+        assert isinstance(current, OpenedFile)
+        return current
 
     def _new_path(self, path: str) -> str:
         """The relative path for a new name. Refused is one that the folder could not show, or the cluster not store."""

@@ -8,9 +8,11 @@ import os
 import threading
 from collections.abc import Callable
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from lockstep_store.client.mount.working_file import OpenedFile
 from lockstep_store.wire.messages.locks import LockPath
 from tests.unit.client.mount.mount_rig import MountRig
 from tests.waiting import PATIENCE_SECONDS, wait_until
@@ -67,6 +69,47 @@ def test_a_close_ends_the_locks_of_its_program_only(rig: MountRig, handle: int) 
     rig.writing.flush("/f", handle)
     _lock(rig, handle, ANN, fcntl.F_UNLCK)
     assert _locked(rig) == []
+
+
+def test_a_close_ends_the_programs_locks_through_any_descriptor(rig: MountRig, handle: int) -> None:
+    """As POSIX has it: also of one that only reads, and that was never locked."""
+    reader = rig.writing.open("/f", os.O_RDONLY)
+    _lock(rig, handle, ANN, fcntl.F_WRLCK)
+    _lock(rig, reader, ANN, fcntl.F_UNLCK)
+    assert _locked(rig) == []
+    _lock(rig, handle, BOB, fcntl.F_WRLCK)
+    _lock(rig, handle, BOB, fcntl.F_UNLCK)
+
+
+def test_two_threads_that_lock_one_reader_first_share_it(rig: MountRig, handle: int) -> None:
+    """It is open once, stays readable meanwhile, and nothing is left when it is closed."""
+    rig.writing.write("/f", b"new", 0, handle)
+    reader = rig.writing.open("/f", os.O_RDONLY)
+    both = threading.Barrier(2, timeout=PATIENCE_SECONDS)
+    really = rig.workspace.open
+
+    def together(*args: Any, **options: Any) -> OpenedFile:
+        opened = really(*args, **options)
+        both.wait()
+        return opened
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rig.workspace, "open", together)
+        threads = [
+            threading.Thread(target=_lock, args=(rig, reader, owner, fcntl.F_RDLCK, owner, 1)) for owner in (ANN, BOB)
+        ]
+        before = rig.writing._handle(reader)
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(PATIENCE_SECONDS)
+    assert before.read(0, 10) == b"new45"
+    file = rig.workspace.find("f")
+    assert file is not None
+    assert file.users == 2
+    for one in (reader, handle):
+        rig.writing.release("/f", one)
+    assert file.users == 0
 
 
 def test_flock_is_of_the_open_file_and_apart_from_fcntl(rig: MountRig, handle: int) -> None:
