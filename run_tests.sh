@@ -125,7 +125,7 @@ everything() {
     printed=$(mktemp)
     scratch+=("$printed")
     # shellcheck disable=SC2046 - one word for each file
-    LOCKSTEP_TESTS_BESIDE=yes "${pytest[@]}" -m "cluster and not soak" -n 3 "$@" $(cluster_files "$@") >"$printed" 2>&1 &
+    TESTS_BESIDE=yes "${pytest[@]}" -m "cluster and not soak" -n 3 "$@" $(cluster_files "$@") >"$printed" 2>&1 &
     beside=$!
     renice -n 5 $$ >/dev/null 2>&1
     check

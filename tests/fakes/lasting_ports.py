@@ -8,7 +8,7 @@ import random
 import socket
 from contextlib import ExitStack
 
-FIRST, LAST = (32_384, 32_767) if os.environ.get("LOCKSTEP_TESTS_BESIDE") else (32_000, 32_383)
+FIRST, LAST = (32_384, 32_767) if os.environ.get("TESTS_BESIDE") else (32_000, 32_383)
 """Below the ports that the system gives to clients, one of which could take it meanwhile; above the clusters' own.
 A ring that runs beside another one (`run_tests.sh`) has its own half."""
 WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
