@@ -193,19 +193,10 @@ def test_the_authority_rotates_while_people_work(make_cluster: MakeCluster, tmp_
 
 
 class OneTry(Person):
-    """A person who sends each request once.
-
-    A connection that is still being made when a program changes its listener is cut: Granian ends handshakes with the
-    old one. Nothing was sent then, so HTTP clients connect again.
-    """
+    """A person who never tries again."""
 
     def patiently(self, method: str, path: str, **options: Any) -> requests.Response:
-        try:
-            return self.ask(method, path, **options)
-        except requests.exceptions.SSLError as error:
-            if "EOF" not in str(error):
-                raise
-            return self.ask(method, path, **options)
+        return self.ask(method, path, **options)
 
 
 class StrictCrowd(Crowd):
